@@ -199,7 +199,9 @@ func FromMicros(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-type row struct{ s interface{ Scan(...any) error } }
+type row struct {
+	s interface{ Scan(...any) error }
+}
 
 func (r row) Scan(dest ...any) error {
 	err := r.s.Scan(dest...)
