@@ -14,6 +14,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/gowebpki/jcs"
 )
 
 // Refusal is why a document was not accepted. Code is stable and goes to ledgers and receipts; Reason
@@ -156,6 +158,11 @@ func VerifyPermit(s SignedPermit, roll *Roll, now time.Time) (*Permit, error) {
 	canonical, err := Canonical(&p)
 	if err != nil {
 		return nil, Refuse("invalid", "no canonical form")
+	}
+	// What was sent must be what was read: encoding/json takes the last of two equal keys and ignores
+	// their case, and another reader of the same bytes could see another permit.
+	if sent, err := jcs.Transform(s.Permit); err != nil || !bytes.Equal(sent, canonical) {
+		return nil, Refuse("invalid", "the permit is not written as its canonical form says (repeated, misspelt or superfluous fields)")
 	}
 	if err := p.Validate(); err != nil {
 		return nil, err
