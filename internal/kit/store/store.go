@@ -57,6 +57,18 @@ type DB struct {
 type Tx struct {
 	SQLite *sql.Tx
 	PG     pgx.Tx
+
+	afterCommit []func()
+}
+
+// AfterCommit has f called once the transaction that InTx runs has been committed, and never if it is
+// rolled back. It is for waking those who wait in this process; what must not be lost belongs in a row.
+func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f) }
+
+func (tx *Tx) committed() {
+	for _, f := range tx.afterCommit {
+		f()
+	}
 }
 
 // Open opens "sqlite:PATH" or a "postgres://…" URL.
@@ -123,15 +135,25 @@ func (db *DB) InTx(ctx context.Context, f func(*Tx) error) error {
 			return fmt.Errorf("begin: %w", err)
 		}
 		defer tx.Rollback()
-		if err := f(&Tx{SQLite: tx}); err != nil {
+		t := &Tx{SQLite: tx}
+		if err := f(t); err != nil {
 			return err
 		}
-		return tx.Commit()
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		t.committed()
+		return nil
 	}
 	for attempt := 0; ; attempt++ {
+		var t *Tx
 		err := pgx.BeginTxFunc(ctx, db.Pool, pgx.TxOptions{IsoLevel: pgx.Serializable}, func(tx pgx.Tx) error {
-			return f(&Tx{PG: tx})
+			t = &Tx{PG: tx}
+			return f(t)
 		})
+		if err == nil {
+			t.committed()
+		}
 		var pe *pgconn.PgError
 		if errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01") && attempt < 10 {
 			time.Sleep(time.Duration(attempt+1) * 5 * time.Millisecond)
