@@ -21,8 +21,21 @@ const (
 	cgroupName = "mitral"
 )
 
-// findCgroups returns nil when the machine offers none to this user.
+// findCgroups returns nil when the machine offers none to this user, which a trial shows.
 func findCgroups() *cgroups {
+	c := locateCgroups()
+	if c == nil {
+		return nil
+	}
+	g, err := c.create("trial", DefaultLimits())
+	if err != nil {
+		return nil
+	}
+	g.remove()
+	return c
+}
+
+func locateCgroups() *cgroups {
 	if b, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
 		if c := strings.Fields(string(b)); !slices.Contains(c, "memory") || !slices.Contains(c, "pids") {
 			return nil

@@ -7,6 +7,7 @@ package shim
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -54,7 +55,11 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "sandbox-exec: no ready pipe")
 		return ExitSetup
 	}
-	unix.CloseOnExec(s.ReadyFD) // the user's program must not be able to speak for the shim
+	// Nothing that anybody forgot to close reaches the user's program, and it cannot speak for the shim.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		fmt.Fprint(ready, "open descriptors: "+err.Error())
+		return ExitSetup
+	}
 	if err := confine(s); err != nil {
 		fmt.Fprint(ready, err.Error())
 		return ExitSetup
