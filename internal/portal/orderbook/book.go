@@ -58,8 +58,7 @@ type Book struct {
 	news  broadcast
 	files keyedMutex
 
-	maxFile       int64
-	uploadTimeout time.Duration
+	maxFile int64
 }
 
 // Options are what a Book needs.
@@ -81,7 +80,7 @@ func New(ctx context.Context, o Options) (*Book, error) {
 	}
 	b := &Book{
 		db: o.DB, dir: filepath.Join(o.Dir, "exports"), clock: o.Clock, log: o.Log,
-		maxFile: MaxExportFile, uploadTimeout: 5 * time.Minute,
+		maxFile: MaxExportFile,
 	}
 	if err := os.MkdirAll(filepath.Join(b.dir, incoming), 0o700); err != nil {
 		return nil, fmt.Errorf("order book: %w", err)
@@ -178,8 +177,8 @@ func (b *Book) Wait(ctx context.Context, orderID string) (contract.Receipt, erro
 	}
 }
 
-// orders returns at most 100 open orders of a zone after a number, waiting up to wait for the first.
-func (b *Book) orders(ctx context.Context, zone string, after int64, wait time.Duration) ([]contract.NumberedOrder, error) {
+// Orders returns at most 100 open orders of a zone after a number, waiting up to wait for the first.
+func (b *Book) Orders(ctx context.Context, zone string, after int64, wait time.Duration) ([]contract.NumberedOrder, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
@@ -195,9 +194,9 @@ func (b *Book) orders(ctx context.Context, zone string, after int64, wait time.D
 	}
 }
 
-// receive stores a receipt and runs the hooks. A receipt that is already there, one for an order that
+// Receive stores a receipt and runs the hooks. A receipt that is already there, one for an order that
 // is finished, and news older than what is known change nothing.
-func (b *Book) receive(ctx context.Context, zone string, r contract.Receipt) error {
+func (b *Book) Receive(ctx context.Context, zone string, r contract.Receipt) error {
 	switch {
 	case !contract.ValidName(r.ID) || r.At.IsZero():
 		return contract.Refuse("invalid", "receipt: id %q", r.ID)

@@ -20,8 +20,8 @@ const (
 	NoticeCheckpoint = "checkpoint" // every zone: contract.CheckpointNotice
 )
 
-// notice stores a notice and runs the hooks; the same again changes nothing.
-func (b *Book) notice(ctx context.Context, zone string, n contract.Notice) error {
+// Notice stores a notice and runs the hooks; the same again changes nothing.
+func (b *Book) Notice(ctx context.Context, zone string, n contract.Notice) error {
 	if !contract.ValidName(n.ID) || n.At.IsZero() {
 		return contract.Refuse("invalid", "notice: id %q", n.ID)
 	}
