@@ -83,19 +83,24 @@ func bodyError(err error, prefix string) *Error {
 func patient(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
+		body := &patientBody{ReadCloser: r.Body, rc: rc}
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &patientBody{r.Body, rc}
+			r.Body = body
 		}
 		h.ServeHTTP(&patientWriter{w, rc}, r)
-		// What the handler left unread is drained by net/http; that must not take for ever either.
-		_ = rc.SetReadDeadline(time.Now().Add(stallAfter))
-		_ = rc.SetWriteDeadline(time.Now().Add(stallAfter))
+		// What the handler left unread is drained by net/http before the answer goes out; that must not
+		// take for ever either. A body that has stalled already gets no further time.
+		if !body.failed {
+			_ = rc.SetReadDeadline(time.Now().Add(stallAfter))
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(2 * stallAfter))
 	})
 }
 
 type patientBody struct {
 	io.ReadCloser
-	rc *http.ResponseController
+	rc     *http.ResponseController
+	failed bool
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
@@ -105,6 +110,8 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		// Without this a handler that works long after reading would see its request cancelled.
 		_ = b.rc.SetReadDeadline(time.Time{})
+	} else {
+		b.failed = true
 	}
 	return n, err
 }
