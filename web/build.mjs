@@ -13,7 +13,7 @@ mkdirSync(dist, { recursive: true });
 // Styles and scripts of a page lie beside its template and are found by their ending.
 function pageFiles(ending) {
   const found = [];
-  for (const zone of ["portal", "enclave"]) {
+  for (const zone of ["portal", "enclave", "demo"]) {
     for (const name of readdirSync(join(here, zone), { recursive: true })) {
       if (String(name).endsWith(ending)) found.push(join(zone, String(name)).replaceAll("\\", "/"));
     }
@@ -32,7 +32,7 @@ writeFileSync(join(dist, "app.css"), [css.css, ...pageCSS].join("\n"));
 
 await build({
   stdin: {
-    contents: ["components/app.ts", ...pageFiles(".ts")].map((f) => `import "./${f}";`).join("\n"),
+    contents: ["components/app.ts", "components/passkey.ts", ...pageFiles(".ts")].map((f) => `import "./${f}";`).join("\n"),
     resolveDir: here,
   },
   bundle: true,

@@ -11,7 +11,7 @@ import (
 	"github.com/mitral-health/mitral/internal/kit/i18n"
 )
 
-//go:embed components portal enclave
+//go:embed components portal enclave demo
 var templates embed.FS
 
 //go:embed messages
