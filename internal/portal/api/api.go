@@ -33,7 +33,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/openapi", "", ""
 	c.CreateHooks = nil // no $schema links in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"session": {Type: "apiKey", In: "cookie", Name: "session", Description: "The session of a person who signed in on the portal."},
+		"session": {Type: "apiKey", In: "cookie", Name: access.CookieName, Description: "The session of a person who signed in on the portal."},
 	}
 	a := humago.New(mux, c)
 	a.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
