@@ -391,7 +391,7 @@ func (g *Gateway) write(ctx context.Context, tx *store.Tx, actor, id string, sto
 // record writes one ledger entry for each event. Entries name the case and the account, never answers.
 func (g *Gateway) record(ctx context.Context, tx *store.Tx, actor, id string, add []Event) error {
 	for _, e := range add {
-		details := map[string]any{"seq": e.Seq, "data": string(contract.DigestOf(e.Data))}
+		details := map[string]any{"seq": e.Seq}
 		if e.Kind == KindDrafted || e.Kind == KindSigned {
 			var d struct {
 				Digest contract.Digest       `json:"digest"`

@@ -3,9 +3,9 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -24,7 +24,7 @@ type Door interface {
 
 // Files opens released files; the order book is one.
 type Files interface {
-	OpenExportFile(ctx context.Context, export, name string) (io.ReadSeekCloser, contract.ExportFile, error)
+	OpenExportFile(ctx context.Context, export, name string) (*os.File, contract.ExportFile, error)
 }
 
 // SiteOptions are what the pages need besides the gateway.
