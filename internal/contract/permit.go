@@ -131,8 +131,9 @@ func (p *Permit) Validate() error {
 	switch {
 	case p.Schema != PermitSchema:
 		return invalid("schema", "want %s, found %q", PermitSchema, p.Schema)
-	case p.ID == "" || p.Version < 1:
-		return invalid("id", "a permit has an id and a version from 1")
+	case !ValidName(p.ID) || p.Version < 1:
+		// The id becomes a directory, and part of what project keys are derived from.
+		return invalid("id", "a permit has an id, which is a valid name, and a version from 1")
 	case p.Kind != PermitData && p.Kind != PermitFeasibility:
 		return invalid("kind", "unknown kind %q", p.Kind)
 	case len(p.Datasets) == 0:

@@ -160,6 +160,8 @@ func TestVerifyPermitRefuses(t *testing.T) {
 		{"issued in the future", "not_yet_valid", sign(func(p *contract.Permit) { p.IssuedAt = now.Add(6 * time.Minute) })},
 		{"longer than ten years", "invalid", sign(func(p *contract.Permit) { p.ValidUntil = p.ValidFrom.AddDate(10, 0, 1) })},
 		{"other schema", "invalid", sign(func(p *contract.Permit) { p.Schema = "mitral.permit/2" })},
+		{"id that is a path", "invalid", sign(func(p *contract.Permit) { p.ID = "../x" })},
+		{"id with a NUL", "invalid", sign(func(p *contract.Permit) { p.ID = "permit\x00d" })},
 		{"no persons", "invalid", sign(func(p *contract.Permit) { p.Persons = nil })},
 		{"no threshold", "invalid", sign(func(p *contract.Permit) { p.MinCell = 0 })},
 		{"objections set aside without reason", "invalid", sign(func(p *contract.Permit) { p.OptOut = contract.OptOut{} })},

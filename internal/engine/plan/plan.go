@@ -74,7 +74,7 @@ func Provision(p *contract.Permit, s *lake.Snapshot) (*Plan, error) {
 	out := &Plan{Permit: p}
 	var bad problems
 	seen := map[string]bool{}
-	names := map[string]int{}
+	names := map[string]bool{}
 	for _, d := range p.Datasets {
 		m, ok := s.Dataset(d.Holder, d.Dataset)
 		if !ok {
@@ -94,7 +94,11 @@ func Provision(p *contract.Permit, s *lake.Snapshot) (*Plan, error) {
 				continue
 			}
 			table := Table{Table: t, Manifest: m, FileName: d.Dataset + "." + t.Name + ".parquet"}
-			names[strings.ToLower(table.FileName)]++
+			if file := strings.ToLower(table.FileName); names[file] {
+				bad.add("two holders have a table %s.%s: the files of one project would have the same name", d.Dataset, t.Name)
+			} else {
+				names[file] = true
+			}
 			checkColumns(&bad, full, m, t, scope.Columns)
 			for _, c := range t.Columns {
 				if slices.Contains(scope.Columns, c.Name) {
@@ -104,12 +108,6 @@ func Provision(p *contract.Permit, s *lake.Snapshot) (*Plan, error) {
 				}
 			}
 			out.Tables = append(out.Tables, table)
-		}
-	}
-	for i := range out.Tables {
-		// Two holders may use the same names.
-		if t := &out.Tables[i]; names[strings.ToLower(t.FileName)] > 1 {
-			t.FileName = t.Manifest.Holder + "." + t.FileName
 		}
 	}
 	out.Cohort = resolve(&bad, p.Cohort, s)

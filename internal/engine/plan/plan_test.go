@@ -18,7 +18,10 @@ var now = time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 func snapshot(t *testing.T) *lake.Snapshot {
 	t.Helper()
 	l, incoming := laketest.Open(t)
-	laketest.Publish(t, l, incoming, "d1", laketest.Sample(rand.New(rand.NewPCG(1, 0)), 0, 10, 80))
+	data := laketest.Sample(rand.New(rand.NewPCG(1, 0)), 0, 10, 80)
+	laketest.Publish(t, l, incoming, "d1", data)
+	data.Schema.Holder = "other"
+	laketest.Publish(t, l, incoming, "d2", data)
 	s, err := l.Snapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +80,9 @@ func TestProvisionRefusesWithAClearList(t *testing.T) {
 		"nobody": {[]string{"no cohort"}, func(p *contract.Permit) {
 			p.Datasets[0].Tables = []contract.TableScope{{Table: "REF", Columns: []string{"CODE"}}}
 			p.Cohort = contract.Cohort{All: true, Period: p.Period}
+		}},
+		"same names": {[]string{"two holders have a table snds.PRS"}, func(p *contract.Permit) {
+			p.Datasets = append(p.Datasets, contract.DatasetScope{Holder: "other", Dataset: "snds", Tables: p.Datasets[0].Tables[:1]})
 		}},
 		"kind": {[]string{"delivers no data"}, func(p *contract.Permit) { p.Kind = contract.PermitFeasibility }},
 		"everything at once": {[]string{"column A of", "column B of", "no data of dataset x/y"}, func(p *contract.Permit) {

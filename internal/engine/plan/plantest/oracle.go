@@ -151,8 +151,8 @@ func rows(t laketest.T, s *lake.Snapshot, holder, dataset, name string) []lakete
 	return laketest.ReadRows(t, m.Files(noted)...)
 }
 
-// Draw draws a permit over the tables of laketest.Claims as held by the given datasets.
-func Draw(r laketest.Source, p contract.Permit, holders ...string) contract.Permit {
+// Draw draws a permit over the tables of laketest.Claims in the given datasets ("holder/dataset").
+func Draw(r laketest.Source, p contract.Permit, datasets ...string) contract.Permit {
 	chance := func(n int) bool { return r.IntN(n) == 0 }
 	days := laketest.Days
 	period := func() contract.Period {
@@ -161,8 +161,9 @@ func Draw(r laketest.Source, p contract.Permit, holders ...string) contract.Perm
 	}
 	schema := laketest.Claims()
 	p.Datasets = nil
-	for _, holder := range holders {
-		d := contract.DatasetScope{Holder: holder, Dataset: schema.Dataset}
+	for _, full := range datasets {
+		holder, dataset, _ := strings.Cut(full, "/")
+		d := contract.DatasetScope{Holder: holder, Dataset: dataset}
 		for _, t := range schema.Tables {
 			var columns []string
 			for _, c := range t.Columns {
@@ -178,7 +179,7 @@ func Draw(r laketest.Source, p contract.Permit, holders ...string) contract.Perm
 			p.Datasets = append(p.Datasets, d)
 		}
 	}
-	p.Period, p.Cohort = period(), DrawCohort(r, holders...)
+	p.Period, p.Cohort = period(), DrawCohort(r, datasets...)
 	if chance(4) {
 		p.OptOut = contract.OptOut{Justification: "public health emergency"}
 	}
@@ -186,7 +187,7 @@ func Draw(r laketest.Source, p contract.Permit, holders ...string) contract.Perm
 }
 
 // DrawCohort draws criteria, or all.
-func DrawCohort(r laketest.Source, holders ...string) contract.Cohort {
+func DrawCohort(r laketest.Source, datasets ...string) contract.Cohort {
 	days := laketest.Days
 	a, b := r.IntN(len(days)), r.IntN(len(days))
 	c := contract.Cohort{Period: contract.Period{From: days[min(a, b)], To: days[max(a, b)]}}
@@ -195,7 +196,8 @@ func DrawCohort(r laketest.Source, holders ...string) contract.Cohort {
 		return c
 	}
 	for range 1 + r.IntN(3) {
-		k := contract.Criterion{Holder: holders[r.IntN(len(holders))], Dataset: "snds", Prefix: r.IntN(2) == 0}
+		holder, dataset, _ := strings.Cut(datasets[r.IntN(len(datasets))], "/")
+		k := contract.Criterion{Holder: holder, Dataset: dataset, Prefix: r.IntN(2) == 0}
 		switch r.IntN(5) {
 		case 0:
 			k.Table, k.Column, k.Codes = "BEN", "DPT", []string{"2A"}
