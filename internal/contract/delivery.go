@@ -240,6 +240,10 @@ type LinkReport struct {
 	InvalidNIR   int64            `json:"invalid_nir"`
 	Unlinkable   int64            `json:"unlinkable"` // too little identity: own person each
 	KnownPersons int64            `json:"known_persons"`
+	// Ambiguous counts records that more than one person fits; each has a person of its own.
+	Ambiguous int64 `json:"ambiguous,omitempty"`
+	// ContestedNIR counts records whose valid NIR is already another person's.
+	ContestedNIR int64 `json:"contested_nir,omitempty"`
 }
 
 // DeliveryNotice tells the catalogue that data arrived. Counts are of rows; persons are rounded to 10.

@@ -201,3 +201,19 @@ func isFiller(s string) bool {
 func digit(c byte) bool  { return c >= '0' && c <= '9' }
 func two(b []byte) int   { return int(b[0]-'0')*10 + int(b[1]-'0') }
 func three(b []byte) int { return two(b)*10 + int(b[2]-'0') }
+
+// NIRFromCode is the inverse of Code; "" for 0.
+func NIRFromCode(v uint64) string {
+	if v == 0 {
+		return ""
+	}
+	var b [13]byte
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = "0123456789AB"[v%12]
+		v /= 12
+	}
+	return string(b[:])
+}
+
+// CodeOf is Code for the 13 characters alone; 0 for "".
+func CodeOf(number string) uint64 { return nirCode(number) }
