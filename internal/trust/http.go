@@ -53,8 +53,12 @@ func (m *Main) audited(action string, h http.Handler) http.Handler {
 			return
 		}
 		kind, name := httpx.PeerOf(r)
+		target := r.PathValue("id") + r.PathValue("delivery")
+		if !contract.ValidName(target) {
+			target = "" // whatever else was written there does not belong in a public log
+		}
 		err := m.record(context.WithoutCancel(r.Context()), ledger.Entry{
-			Actor: kind + ":" + name, Action: action, Target: r.PathValue("id") + r.PathValue("delivery"), Outcome: "refused",
+			Actor: kind + "/" + name, Action: action, Target: target, Outcome: "refused",
 			Details: map[string]any{"status": rec.status, "code": rec.code()},
 		})
 		if err != nil {
@@ -277,8 +281,8 @@ func (m *Main) close(r *http.Request) (status string, err error) {
 			return err
 		}
 		return m.ledger.Record(ctx, tx, ledger.Entry{
-			Actor: "agent:" + holder, Action: "delivery.complete", Target: id, Outcome: "accepted", At: now,
-			Details: map[string]any{"dataset": d.dataset, "manifest": string(contract.DigestOf(canonical)), "parts": len(parts), "records": man.Tickets},
+			Actor: "agent/" + holder, Action: "delivery.complete", Target: id, Outcome: "accepted", At: now,
+			Details: map[string]any{"dataset": d.dataset, "manifest": string(contract.DigestOf(canonical)), "parts": len(parts)},
 		})
 	})
 	return status, err
@@ -350,7 +354,7 @@ func (m *Main) getSheet(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The entry comes before the bytes: what is in the ledger may not have arrived, never the reverse.
-	if err := m.record(ctx, ledger.Entry{Actor: "zone:engine", Action: "sheet.take", Target: d.id, Outcome: "done"}); err != nil {
+	if err := m.record(ctx, ledger.Entry{Actor: "zone/engine", Action: "sheet.take", Target: d.id, Outcome: "done"}); err != nil {
 		m.fail(w, r, err)
 		return
 	}
@@ -424,6 +428,6 @@ func (m *Main) readRoll(ctx context.Context, req rollRequest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, m.record(ctx, ledger.Entry{Actor: "zone:engine", Action: "roll.read", Target: permit.ID, Outcome: "done",
+	return out, m.record(ctx, ledger.Entry{Actor: "zone/engine", Action: "roll.read", Target: permit.ID, Outcome: "done",
 		Details: map[string]any{"permit": string(digest), "kind": string(permit.Kind), "as_of": at.Format(time.RFC3339Nano)}})
 }

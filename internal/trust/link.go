@@ -33,10 +33,10 @@ type linkPayload struct {
 	Delivery string `json:"delivery"`
 }
 
-// linkJob turns a complete delivery into a sealed sheet. All that it decides is written in one transaction with
+// linkJob turns a complete delivery into a sealed sheet. All that it decides takes effect in one transaction with
 // the delivery's new status: killed before, it starts again as if it had never begun; killed after, there is
-// nothing left to do. The sheet is written first, under a name of its own, and counts only once the
-// transaction names it.
+// nothing left to do. Persons and sheet are written first, where nobody sees them until that transaction names
+// them.
 func (m *Main) linkJob(ctx context.Context, raw json.RawMessage) error {
 	var p linkPayload
 	if err := json.Unmarshal(raw, &p); err != nil {
@@ -67,7 +67,7 @@ func (m *Main) refuseDelivery(ctx context.Context, d delivery, why *contract.Ref
 			return err
 		}
 		return m.ledger.Record(ctx, tx, ledger.Entry{Actor: "trust", Action: "delivery.link", Target: d.id, Outcome: "refused",
-			At: m.clock.Now(), Details: map[string]any{"code": why.Code, "reason": why.Reason}})
+			At: m.clock.Now(), Details: map[string]any{"code": why.Code}})
 	})
 }
 
@@ -90,10 +90,13 @@ func (m *Main) link(ctx context.Context, d delivery) error {
 	if err != nil {
 		return err
 	}
+	if err := m.persons.Stage(ctx, snap, d.id, m.clock.Now()); err != nil {
+		return err
+	}
 	var old []string
 	err = m.db.InTx(ctx, func(tx *store.Tx) (err error) {
 		now := m.clock.Now()
-		if err := m.persons.Save(ctx, tx, snap, d.id, now); err != nil {
+		if err := m.persons.Commit(ctx, tx, snap); err != nil {
 			return err
 		}
 		d.status, d.sheet = statusLinked, sheet
@@ -104,7 +107,7 @@ func (m *Main) link(ctx context.Context, d delivery) error {
 			return err
 		}
 		return m.ledger.Record(ctx, tx, ledger.Entry{Actor: "trust", Action: "delivery.link", Target: d.id, Outcome: "done", At: now,
-			Details: map[string]any{"dataset": d.holder + "/" + d.dataset, "records": report.Records, "epoch": pseudonym.Epoch}})
+			Details: map[string]any{"dataset": d.holder + "/" + d.dataset, "epoch": pseudonym.Epoch}})
 	})
 	if err != nil {
 		// The sheet stays until the next start: a commit whose answer was lost may still name it.

@@ -151,6 +151,13 @@ func (m *Main) Close() {
 			m.log.Warn("shutdown", "err", err)
 		}
 	}
+	if m.ledger != nil {
+		stop, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := m.ledger.Close(stop); err != nil {
+			m.log.Warn("ledger", "err", err)
+		}
+	}
 	if m.db != nil {
 		m.db.Close()
 	}

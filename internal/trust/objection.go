@@ -29,11 +29,11 @@ func (m *Main) takeOrder(ctx context.Context, seq int64, raw json.RawMessage) er
 	var order contract.Order
 	if err := strict(raw, &order); err != nil || order.ID == "" {
 		// Without an id there is nothing to answer. It must not stand in the way of the orders behind it.
-		return m.record(ctx, ledger.Entry{Actor: "zone:portal", Action: "order.take", Outcome: "refused", Details: map[string]any{"code": "invalid", "seq": seq}})
+		return m.record(ctx, ledger.Entry{Actor: "zone/portal", Action: "order.take", Outcome: "refused", Details: map[string]any{"code": "invalid", "seq": seq}})
 	}
 	canonical, err := contract.Canonical(&order)
 	if err != nil {
-		return m.record(ctx, ledger.Entry{Actor: "zone:portal", Action: "order.take", Outcome: "refused", Details: map[string]any{"code": "invalid", "seq": seq}})
+		return m.record(ctx, ledger.Entry{Actor: "zone/portal", Action: "order.take", Outcome: "refused", Details: map[string]any{"code": "invalid", "seq": seq}})
 	}
 	digest := string(contract.DigestOf(canonical))
 	known, receipt, found, err := m.deliveries.order(ctx, m.db, order.ID)
@@ -41,7 +41,7 @@ func (m *Main) takeOrder(ctx context.Context, seq int64, raw json.RawMessage) er
 		return err
 	}
 	if found && known != digest {
-		err := m.record(ctx, ledger.Entry{Actor: "zone:portal", Action: "order.take", Target: order.ID, Outcome: "refused", Details: map[string]any{"code": "replayed"}})
+		err := m.record(ctx, ledger.Entry{Actor: "zone/portal", Action: "order.take", Target: order.ID, Outcome: "refused", Details: map[string]any{"code": "replayed"}})
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (m *Main) carryOut(ctx context.Context, order contract.Order, digest string
 		}
 		if why != nil {
 			r.Status, r.Code, r.Message = contract.ReceiptRefused, why.Code, why.Reason
-			entry.Actor, entry.Action, entry.Outcome = "zone:portal", "order.take", "refused"
+			entry.Actor, entry.Action, entry.Outcome = "zone/portal", "order.take", "refused"
 			entry.Details = map[string]any{"code": why.Code, "kind": string(order.Kind)}
 		} else {
 			number, found, err := m.persons.Find(ctx, tx, traits)

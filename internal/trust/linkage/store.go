@@ -17,7 +17,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// ErrMoved is returned by Save when another linkage wrote persons since the index was loaded.
+// ErrMoved is returned by Commit when another linkage wrote persons since the index was loaded.
 var ErrMoved = errors.New("persons were written since they were read: link again")
 
 // Store keeps persons in trust's database.
@@ -50,7 +50,7 @@ func (s *Store) Load(ctx context.Context) (*Snapshot, error) {
 		if err != nil {
 			return nil, fmt.Errorf("load persons: %w", err)
 		}
-		snap, err := s.load(ctx)
+		snap, err := s.load(ctx, before)
 		after, err2 := s.generation(ctx)
 		switch {
 		case err2 != nil:
@@ -71,20 +71,20 @@ func (s *Store) generation(ctx context.Context) (g int64, err error) {
 	return g, err
 }
 
-func (s *Store) load(ctx context.Context) (*Snapshot, error) {
+func (s *Store) load(ctx context.Context, generation int64) (*Snapshot, error) {
 	var persons int64
-	if err := s.db.QueryRow(ctx, "SELECT COUNT(*) FROM linkage_persons").Scan(&persons); err != nil {
+	if err := s.db.QueryRow(ctx, "SELECT COUNT(*) FROM linkage_persons WHERE generation <= ?", generation).Scan(&persons); err != nil {
 		return nil, err
 	}
 	snap := &Snapshot{Index: NewIndex(int(persons))}
-	rows, err := s.db.Query(ctx, "SELECT number FROM linkage_persons ORDER BY person")
+	rows, err := s.db.Query(ctx, "SELECT number FROM linkage_persons WHERE generation <= ? ORDER BY person", generation)
 	if err != nil {
 		return nil, err
 	}
 	if err := eachNumber(rows, func(n Number) { snap.addPerson(n) }); err != nil {
 		return nil, err
 	}
-	rows, err = s.db.Query(ctx, "SELECT "+variantColumns+" FROM linkage_variants ORDER BY seq")
+	rows, err = s.db.Query(ctx, "SELECT "+variantColumns+" FROM linkage_variants WHERE generation <= ? ORDER BY seq", generation)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +139,41 @@ func (ix *Index) attachRows(rows store.Rows, person func(int64) (int32, bool)) e
 	return rows.Err()
 }
 
-// Save writes what Link added, in the caller's transaction, so that persons and the delivery that brought
-// them appear together or not at all.
-func (s *Store) Save(ctx context.Context, tx *store.Tx, snap *Snapshot, delivery string, at time.Time) error {
+// Stage writes what Link added, in many short transactions, so that nobody else waits for the database
+// while a million persons are written. Nobody sees the rows before Commit; those of a linkage that was
+// killed are removed first. Only one linkage may be under way at a time.
+func (s *Store) Stage(ctx context.Context, snap *Snapshot, delivery string, at time.Time) error {
+	for _, table := range []string{"linkage_variants", "linkage_persons"} {
+		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE generation > (SELECT generation FROM linkage_generation WHERE one = 1)"); err != nil {
+			return fmt.Errorf("save persons: %w", err)
+		}
+	}
+	us, generation := store.Micros(at), snap.generation+1
+	err := s.inChunks(ctx, "linkage_persons (person, number, delivery, created_at, generation)", 5, snap.savedPersons, snap.Persons(), func(p int, row []any) []any {
+		return append(row, int64(p), base64.StdEncoding.EncodeToString(snap.numbers[p][:]), delivery, us, generation)
+	})
+	if err != nil {
+		return fmt.Errorf("save persons: %w", err)
+	}
+	err = s.inChunks(ctx, "linkage_variants (seq, "+variantColumns+", generation)", 15, snap.saved, len(snap.variants), func(i int, row []any) []any {
+		v := &snap.variants[i]
+		t := snap.traits(v)
+		contested := int64(0)
+		if v.contested {
+			contested = 1
+		}
+		return append(row, int64(i), int64(v.person), t.NIR, contested, t.OwnerNIR, letter(v.twin), t.BirthName, t.UsedName, t.GivenName,
+			int64(v.date), letter(v.sex), t.BirthPlace, snap.spelling[v.source], t.LocalID, generation)
+	})
+	if err != nil {
+		return fmt.Errorf("save persons: %w", err)
+	}
+	return nil
+}
+
+// Commit makes what Stage wrote visible, in the caller's transaction, so that persons and the delivery
+// that brought them appear together or not at all.
+func (s *Store) Commit(ctx context.Context, tx *store.Tx, snap *Snapshot) error {
 	n, err := tx.Exec(ctx, "UPDATE linkage_generation SET generation = generation + 1 WHERE one = 1 AND generation = ?", snap.generation)
 	if err != nil {
 		return fmt.Errorf("save persons: %w", err)
@@ -149,31 +181,43 @@ func (s *Store) Save(ctx context.Context, tx *store.Tx, snap *Snapshot, delivery
 	if n != 1 {
 		return ErrMoved
 	}
-	us := store.Micros(at)
-	persons := inserter{tx: tx, into: "linkage_persons (person, number, delivery, created_at)", columns: 4}
-	for p := snap.savedPersons; p < snap.Persons(); p++ {
-		if err := persons.add(ctx, int64(p), base64.StdEncoding.EncodeToString(snap.numbers[p][:]), delivery, us); err != nil {
-			return fmt.Errorf("save persons: %w", err)
+	return nil
+}
+
+const (
+	rowsPerInsert = 200  // SQLite and PostgreSQL both allow more than 200 × 15 parameters
+	rowsPerTx     = 20000 // less than half a second
+)
+
+// inChunks inserts the rows from ≤ i < to, many to a statement and many statements to a transaction.
+func (s *Store) inChunks(ctx context.Context, into string, columns, from, to int, row func(i int, args []any) []any) error {
+	one := "(?" + strings.Repeat(", ?", columns-1) + ")"
+	full := "INSERT INTO " + into + " VALUES " + one + strings.Repeat(", "+one, rowsPerInsert-1)
+	args := make([]any, 0, rowsPerInsert*columns)
+	for from < to {
+		end := min(from+rowsPerTx, to)
+		err := s.db.InTx(ctx, func(tx *store.Tx) error {
+			for i := from; i < end; {
+				args = args[:0]
+				n := min(rowsPerInsert, end-i)
+				for range n {
+					args = row(i, args)
+					i++
+				}
+				q := full
+				if n < rowsPerInsert {
+					q = "INSERT INTO " + into + " VALUES " + one + strings.Repeat(", "+one, n-1)
+				}
+				if _, err := tx.Exec(ctx, q, args...); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-	}
-	if err := persons.flush(ctx); err != nil {
-		return fmt.Errorf("save persons: %w", err)
-	}
-	variants := inserter{tx: tx, into: "linkage_variants (seq, " + variantColumns + ")", columns: 14}
-	for i := snap.saved; i < len(snap.variants); i++ {
-		v := &snap.variants[i]
-		t := snap.traits(v)
-		contested := int64(0)
-		if v.contested {
-			contested = 1
-		}
-		if err := variants.add(ctx, int64(i), int64(v.person), t.NIR, contested, t.OwnerNIR, letter(v.twin), t.BirthName, t.UsedName, t.GivenName,
-			int64(v.date), letter(v.sex), t.BirthPlace, snap.spelling[v.source], t.LocalID); err != nil {
-			return fmt.Errorf("save persons: %w", err)
-		}
-	}
-	if err := variants.flush(ctx); err != nil {
-		return fmt.Errorf("save persons: %w", err)
+		from = end
 	}
 	return nil
 }
@@ -185,40 +229,15 @@ func letter(b byte) string {
 	return string(rune(b))
 }
 
-// inserter gathers rows into statements of many rows: one round trip and one parse for hundreds of rows.
-type inserter struct {
-	tx      *store.Tx
-	into    string
-	columns int
-	args    []any
-}
-
-const rowsPerInsert = 250 // SQLite and PostgreSQL both allow more than 250 × 14 parameters
-
-func (in *inserter) add(ctx context.Context, values ...any) error {
-	in.args = append(in.args, values...)
-	if len(in.args) < rowsPerInsert*in.columns {
-		return nil
-	}
-	return in.flush(ctx)
-}
-
-func (in *inserter) flush(ctx context.Context) error {
-	if len(in.args) == 0 {
-		return nil
-	}
-	one := "(?" + strings.Repeat(", ?", in.columns-1) + ")"
-	_, err := in.tx.Exec(ctx, "INSERT INTO "+in.into+" VALUES "+one+strings.Repeat(", "+one, len(in.args)/in.columns-1), in.args...)
-	in.args = in.args[:0]
-	return err
-}
+// committed is what a reader may see.
+const committed = "generation <= (SELECT generation FROM linkage_generation WHERE one = 1)"
 
 // Find returns the one person whom the traits fit, by the same cascade, reading only what could fit. found
 // is false when nobody does or more than one person does.
 func (s *Store) Find(ctx context.Context, tx *store.Tx, t *identity.Traits) (number Number, found bool, err error) {
 	fail := func(err error) (Number, bool, error) { return Number{}, false, fmt.Errorf("find person: %w", err) }
 	// Every rule but the last needs the NIR or the birth date; a citizen's token has no local number.
-	rows, err := tx.Query(ctx, "SELECT DISTINCT person FROM linkage_variants WHERE (nir <> '' AND nir = ?) OR (birth_date <> 0 AND birth_date = ?)",
+	rows, err := tx.Query(ctx, "SELECT DISTINCT person FROM linkage_variants WHERE ("+committed+") AND ((nir <> '' AND nir = ?) OR (birth_date <> 0 AND birth_date = ?))",
 		t.NIR, int64(t.BirthDate))
 	if err != nil {
 		return fail(err)
@@ -247,7 +266,7 @@ func (s *Store) Find(ctx context.Context, tx *store.Tx, t *identity.Traits) (num
 			return fail(errors.New("a person's number is damaged"))
 		}
 		at := ix.addPerson(Number(b))
-		rows, err := tx.Query(ctx, "SELECT "+variantColumns+" FROM linkage_variants WHERE person = ? ORDER BY seq", p)
+		rows, err := tx.Query(ctx, "SELECT "+variantColumns+" FROM linkage_variants WHERE person = ? AND "+committed+" ORDER BY seq", p)
 		if err != nil {
 			return fail(err)
 		}

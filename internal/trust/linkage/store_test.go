@@ -29,7 +29,10 @@ func deliver(t *testing.T, s *Store, db *store.DB, source string, records []iden
 		b.Add(&records[i])
 	}
 	persons, report := b.Link()
-	if err := db.InTx(t.Context(), func(tx *store.Tx) error { return s.Save(t.Context(), tx, snap, "d", time.Now()) }); err != nil {
+	if err := s.Stage(t.Context(), snap, "d", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.InTx(t.Context(), func(tx *store.Tx) error { return s.Commit(t.Context(), tx, snap) }); err != nil {
 		t.Fatal(err)
 	}
 	return persons, snap, report
@@ -81,25 +84,48 @@ func TestStoreForgetsNothing(t *testing.T) {
 	})
 }
 
-func TestSaveRefusesAnOldGeneration(t *testing.T) {
+// TestKilledLinkageLeavesNothing: rows that were staged and never committed are not seen, and a linkage that read an
+// older generation cannot commit.
+func TestKilledLinkageLeavesNothing(t *testing.T) {
 	storetest.Both(t, func(t *testing.T, db *store.DB) {
-		s, err := NewStore(t.Context(), db)
+		ctx := t.Context()
+		s, err := NewStore(ctx, db)
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, err := s.Load(t.Context())
+		anna := rec(nirA, "MARTIN", "ANNA", 19550817, '2')
+		old, err := s.Load(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		deliver(t, s, db, "h/d", []identity.Traits{{LocalID: "1"}})
 		b := old.NewBatch("h/d", 1)
-		b.Add(&identity.Traits{LocalID: "1"})
+		b.Add(&anna)
 		b.Link()
-		err = db.InTx(t.Context(), func(tx *store.Tx) error { return s.Save(t.Context(), tx, old, "d", time.Now()) })
+		if err := s.Stage(ctx, old, "d", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if snap, err := s.Load(ctx); err != nil || snap.Persons() != 0 {
+			t.Fatalf("staged persons are seen: %d, %v", snap.Persons(), err)
+		}
+		find := func() (found bool) {
+			err := db.InTx(ctx, func(tx *store.Tx) (err error) { _, found, err = s.Find(ctx, tx, &anna); return err })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		if find() {
+			t.Fatal("a staged person is found")
+		}
+		deliver(t, s, db, "h/d", []identity.Traits{anna})
+		if !find() {
+			t.Fatal("a committed person is not found")
+		}
+		err = db.InTx(ctx, func(tx *store.Tx) error { return s.Commit(ctx, tx, old) })
 		if !errors.Is(err, ErrMoved) {
 			t.Fatalf("two linkages at once: %v", err)
 		}
-		if _, snap, _ := deliver(t, s, db, "h/d", []identity.Traits{{LocalID: "1"}}); snap.Persons() != 1 {
+		if _, snap, _ := deliver(t, s, db, "h/d", []identity.Traits{anna}); snap.Persons() != 1 {
 			t.Fatalf("%d persons", snap.Persons())
 		}
 	})

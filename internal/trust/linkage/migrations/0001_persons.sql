@@ -3,7 +3,8 @@ CREATE TABLE linkage_persons (
   person     BIGINT NOT NULL PRIMARY KEY,
   number     TEXT   NOT NULL,
   delivery   TEXT   NOT NULL,
-  created_at BIGINT NOT NULL
+  created_at BIGINT NOT NULL,
+  generation BIGINT NOT NULL
 );
 CREATE TABLE linkage_variants (
   seq         BIGINT NOT NULL PRIMARY KEY,
@@ -19,12 +20,14 @@ CREATE TABLE linkage_variants (
   sex         TEXT   NOT NULL,
   birth_place TEXT   NOT NULL,
   source      TEXT   NOT NULL,
-  local_id    TEXT   NOT NULL
+  local_id    TEXT   NOT NULL,
+  generation  BIGINT NOT NULL
 );
 CREATE INDEX linkage_variants_person ON linkage_variants (person);
 CREATE INDEX linkage_variants_nir ON linkage_variants (nir);
 CREATE INDEX linkage_variants_birth ON linkage_variants (birth_date);
--- One row: how often persons were written. A linkage that read another generation must start again.
+-- One row: how often persons were written. Rows of a later generation are of a linkage that is still under way
+-- or was killed: they count as not there.
 CREATE TABLE linkage_generation (
   one        BIGINT NOT NULL PRIMARY KEY,
   generation BIGINT NOT NULL
