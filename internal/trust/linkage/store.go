@@ -185,7 +185,7 @@ func (s *Store) Commit(ctx context.Context, tx *store.Tx, snap *Snapshot) error 
 }
 
 const (
-	rowsPerInsert = 200  // SQLite and PostgreSQL both allow more than 200 × 15 parameters
+	rowsPerInsert = 200   // SQLite and PostgreSQL both allow more than 200 × 15 parameters
 	rowsPerTx     = 20000 // less than half a second
 )
 
