@@ -56,7 +56,7 @@ func (l *life) recordOn(d day) int {
 	case l.second == missing:
 		return 0
 	case l.mixed:
-		return int(uint32(l.ticket)*2654435761>>31) & 1
+		return int(uint32(l.ticket) * 2654435761 >> 31)
 	case d >= l.second:
 		return 1
 	}
@@ -189,7 +189,7 @@ func (l *life) seeSpecialist(at day, spec int32) {
 	}
 }
 
-// laboratory is an order of analyses: the analyses and the draw.
+// laboratory is an order of analyses: the analyses, and the draw when a nurse comes home for it.
 func (l *life) laboratory(at, prescribed day) {
 	if at > l.to || at < l.from {
 		return
@@ -201,7 +201,9 @@ func (l *life) laboratory(at, prescribed day) {
 		n := int32(l.r.between(12, 110))
 		s.bill(act{nat: natLab, prof: actLab, carer: lab, qty: n * 100, cents: n * 25, rate: 60, prescribed: prescribed})
 	}
-	s.bill(act{nat: natLabDraw, prof: actLab, carer: lab, qty: 100, cents: 389, rate: 60, prescribed: prescribed})
+	if l.r.chance(0.45) { // the others are drawn at the laboratory
+		s.bill(act{nat: natLabDraw, prof: actLab, carer: lab, qty: 100, cents: 389, rate: 60, prescribed: prescribed})
+	}
 }
 
 // nursing is a series of visits of a nurse at home, billed week by week.

@@ -42,8 +42,8 @@ func (l *life) chronic() {
 			l.each(ill.visits, from, func(at day) { l.seeSpecialist(at, ill.special) })
 		}
 		l.each(ill.labs, from, func(at day) { l.laboratory(at, at-day(l.r.n(15))) })
-		l.each(ill.nurse, from, func(at day) { l.nursing(at, l.r.between(10, 70), 1) })
-		l.each(ill.physio, from, func(at day) { l.sessions(at, l.r.between(8, 18), 3, natPhysio, actPhysio, 1700) })
+		l.each(ill.nurse, from, func(at day) { l.nursing(at, l.r.between(5, 35), 1) })
+		l.each(ill.physio, from, func(at day) { l.sessions(at, l.r.between(6, 14), 3, natPhysio, actPhysio, 1700) })
 		l.each(ill.er, from, func(at day) { l.crisis(at, code, ill.days, 0.35) })
 		l.each(ill.stay, from, func(at day) { l.planned(at, code, ill.days) })
 		if l.onset[i] >= l.from && ill.stay > 0.1 { // the stay that finds it
@@ -56,7 +56,7 @@ func (l *life) chronic() {
 	if at := l.onset[illnessIndex["dialysis"]]; at != missing {
 		l.dialysis(at)
 	}
-	l.each(min(gp, 7), l.from, l.seeGP)
+	l.each(min(gp*0.8, 6), l.from, l.seeGP)
 }
 
 // crisis is an emergency visit that ends in a stay with the given probability, more often for the old.
@@ -150,7 +150,10 @@ func (l *life) regimen() {
 			if !l.r.chance(ready[i].share[k]) || n == len(list) || taken(list[:n], d) {
 				continue
 			}
-			list[n] = d + int32(l.r.n(presentations))
+			list[n] = d
+			if l.r.chance(0.72) { // the package for three months
+				list[n]++
+			}
 			since[n] = max(l.onset[i]+day(l.r.between(1, 30)), l.from)
 			n++
 		}
@@ -256,7 +259,7 @@ func (l *life) episode(i int, ill *illness, at day) {
 		l.nursing(left+1, l.r.between(4, 20), 1)
 	}
 	if ill.physio > 0 && l.r.chance(ill.physio) {
-		l.sessions(left+day(l.r.between(5, 30)), l.r.between(6, 15), 3, natPhysio, actPhysio, 1700)
+		l.sessions(left+day(l.r.between(5, 30)), l.r.between(5, 12), 3, natPhysio, actPhysio, 1700)
 	}
 	if ill.special != 0 && l.r.chance(0.4) {
 		l.seeSpecialist(left+day(l.r.between(5, 50)), ill.special)
@@ -281,13 +284,13 @@ func (p perYear) at(age int) float64 {
 // Care that everybody has.
 var (
 	gpRates      = perYear{{2, 6}, {6, 2.4}, {16, 1.2}, {30, 1.2}, {50, 1.4}, {65, 1.6}, {75, 2.0}, {200, 2.6}}
-	labRates     = perYear{{16, .15}, {30, .5}, {50, .7}, {65, 1.0}, {200, 1.8}}
+	labRates     = perYear{{16, .15}, {30, .45}, {50, .6}, {65, .8}, {200, 1.2}}
 	dentalRates  = perYear{{4, .05}, {18, .9}, {75, .75}, {200, .45}}
 	eyeRates     = perYear{{5, .15}, {18, .3}, {45, .25}, {200, .55}}
 	imagingRates = perYear{{15, .2}, {40, .4}, {60, .75}, {200, 1.0}}
-	nurseRates   = perYear{{60, .03}, {75, .12}, {85, .35}, {200, .8}}
-	physioRates  = perYear{{15, .03}, {40, .1}, {60, .16}, {200, .25}}
-	selfRates    = perYear{{2, 3.5}, {12, 1.0}, {40, 1.3}, {65, 1.9}, {200, 2.6}}
+	nurseRates   = perYear{{60, .02}, {75, .07}, {85, .2}, {200, .5}}
+	physioRates  = perYear{{15, .02}, {40, .06}, {60, .10}, {200, .15}}
+	selfRates    = perYear{{2, 2.2}, {12, .6}, {40, .7}, {65, 1.0}, {200, 1.4}}
 )
 
 // ordinary writes the care that does not come from an illness of the list: check-ups, teeth, eyes, tests,
@@ -297,7 +300,7 @@ func (l *life) ordinary() {
 	age := ageAt(p.birth, l.from+(l.to-l.from)/2)
 	l.each(gpRates.at(age), l.from, func(at day) {
 		l.seeGP(at)
-		if r.chance(0.5) {
+		if r.chance(0.35) {
 			l.pharmacy(at+day(r.n(2)), at, otherDrugIDs[3:], otherShares[3:])
 		}
 	})
@@ -319,8 +322,8 @@ func (l *life) ordinary() {
 		s.bill(act{nat: natImaging, spec: radiology, carer: otherCarer(radiology), qty: 100, cents: int32(r.between(2500, 16000)), rate: 70, prescribed: at - 7})
 		s.bill(act{nat: natTechnical, spec: radiology, carer: otherCarer(radiology), qty: 100, cents: 2120, rate: 70, prescribed: at - 7})
 	})
-	l.each(nurseRates.at(age), l.from, func(at day) { l.nursing(at, r.between(3, 60), 1) })
-	l.each(physioRates.at(age), l.from, func(at day) { l.sessions(at, r.between(8, 20), 3, natPhysio, actPhysio, 1700) })
+	l.each(nurseRates.at(age), l.from, func(at day) { l.nursing(at, r.between(3, 35), 1) })
+	l.each(physioRates.at(age), l.from, func(at day) { l.sessions(at, r.between(6, 14), 3, natPhysio, actPhysio, 1700) })
 	l.each(selfRates.at(age), l.from, func(at day) { l.pharmacy(at, at, otherDrugIDs[3:], otherShares[3:]) })
 	switch {
 	case p.sex == 2 && age >= 16 && age < 46:

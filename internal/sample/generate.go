@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,14 +83,13 @@ func Generate(ctx context.Context, o Options) (Summary, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return Summary{}, err
 	}
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(o.Out)+".part-")
+	tmp := filepath.Join(parent, "."+filepath.Base(o.Out)+".part")
+	lock, err := claim(tmp)
 	if err != nil {
 		return Summary{}, err
 	}
+	defer lock.Close()
 	defer os.RemoveAll(tmp) // gone already after the rename
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return Summary{}, err
-	}
 	s, err := o.write(ctx, tmp)
 	if err != nil {
 		return Summary{}, fmt.Errorf("sample: %w", err)
@@ -137,6 +137,37 @@ func (o *Options) earlier() (Summary, bool, error) {
 	}
 	s.Reused = true
 	return s, true, nil
+}
+
+// claim makes dir anew and locks it, so that two runs never write the same sample and what a killed run
+// left behind goes away.
+func claim(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: another run is writing this sample: wait until it is done", dir)
+	}
+	held, err1 := f.Stat()
+	named, err2 := os.Stat(dir)
+	if err1 != nil || err2 != nil || !os.SameFile(held, named) {
+		f.Close()
+		return nil, fmt.Errorf("%s: another run has just finished this sample: start again", dir)
+	}
+	left, err := os.ReadDir(dir)
+	for _, e := range left {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // outputs are the tables in the order of chunk.all, with the folder of each.

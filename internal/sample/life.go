@@ -166,9 +166,9 @@ func hazard(age float64, sex uint8) float64 {
 		return 0.0032
 	}
 	if sex == 1 {
-		return math.Exp(-10.5 + 0.083*age)
+		return math.Exp(-10.85 + 0.083*age)
 	}
-	return math.Exp(-11.3 + 0.087*age)
+	return math.Exp(-11.65 + 0.087*age)
 }
 
 // causeOfDeath draws the underlying cause among her illnesses and what kills without one.
@@ -215,5 +215,5 @@ func suicide(age float64) float64 {
 	if age < 12 {
 		return 0
 	}
-	return 1
+	return 0.45
 }

@@ -47,7 +47,7 @@ func (j *job) writeOMOP(s *Summary) error {
 	var total, persons int64
 	for _, def := range omopTables {
 		path := filepath.Join(j.OMOP, def.name+".csv.gz")
-		b, err := readOMOP(path, def.name)
+		b, err := openOMOP(path, def.name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -109,8 +109,7 @@ func (j *job) writeWhole(b *rows, folder string) error {
 	return putFile(filepath.Join(j.dir, folder, b.table.name+".csv"), text)
 }
 
-// readOMOP reads one table; the type of a column follows from its name, as in the OMOP specification.
-func readOMOP(path, name string) (*rows, error) {
+func openOMOP(path, name string) (*rows, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -120,7 +119,13 @@ func readOMOP(path, name string) (*rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := csv.NewReader(z)
+	return readOMOP(z, name)
+}
+
+// readOMOP reads one table; the type of a column follows from its name, as in the OMOP specification. It
+// refuses a table that it cannot keep exactly, with the line and the column.
+func readOMOP(from io.Reader, name string) (*rows, error) {
+	in := csv.NewReader(from)
 	in.ReuseRecord = true
 	head, err := in.Read()
 	if err != nil {

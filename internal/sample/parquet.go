@@ -2,6 +2,7 @@ package sample
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -64,7 +65,7 @@ func createParquet(path string, t *table, room *columnRoom) (*parquetFile, error
 		return nil, err
 	}
 	opts := []parquet.WriterProperty{
-		parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDictionaryDefault(true), parquet.WithStats(false),
+		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithDictionaryDefault(true), parquet.WithStats(false),
 		parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageVersion(parquet.DataPageV1), parquet.WithCreatedBy("mitral"),
 		parquet.WithMaxRowGroupLength(1 << 30), parquet.WithDictionaryPageSizeLimit(16 << 20), parquet.WithBatchSize(16384),
 	}
@@ -73,7 +74,7 @@ func createParquet(path string, t *table, room *columnRoom) (*parquetFile, error
 			opts = append(opts, parquet.WithDictionaryFor(c.Name, false), parquet.WithEncodingFor(c.Name, parquet.Encodings.DeltaBinaryPacked))
 		}
 	}
-	w, err := pqarrow.NewFileWriter(t.arrowSchema(), f, parquet.NewWriterProperties(opts...), pqarrow.DefaultWriterProps())
+	w, err := pqarrow.NewFileWriter(t.arrowSchema(), struct{ io.Writer }{f}, parquet.NewWriterProperties(opts...), pqarrow.DefaultWriterProps())
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -102,14 +103,17 @@ func (p *parquetFile) write(b *rows) error {
 
 // close ends the file and makes it durable; it returns its size in bytes.
 func (p *parquetFile) close() (int64, error) {
-	if err := p.out.Close(); err != nil { // also closes the file
+	if err := p.out.Close(); err != nil {
 		return 0, err
 	}
-	info, err := os.Stat(p.file.Name())
+	if err := p.file.Sync(); err != nil {
+		return 0, err
+	}
+	info, err := p.file.Stat()
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), nil
+	return info.Size(), p.file.Close()
 }
 
 func grow[T any](s []T, n int) []T {

@@ -95,18 +95,22 @@ func (s *settlement) household() {
 		s.single(home, r.between(18, 34))
 	case x < 0.19:
 		s.single(home, r.between(30, 64))
-	case x < 0.25:
-		s.couple(home, r.between(22, 34), 0.12)
-	case x < 0.53:
-		s.family(home, r.between(26, 54))
-	case x < 0.62:
+	case x < 0.24:
+		a, b := s.couple(home, r.between(22, 34), 0.12)
+		if r.chance(0.5) {
+			s.children(s.parents(a, b))
+		}
+	case x < 0.48:
+		a, b := s.couple(home, r.between(26, 54), 0.05)
+		s.children(s.parents(a, b))
+	case x < 0.57:
 		s.loneParent(home, r.between(25, 54))
-	case x < 0.745:
+	case x < 0.69:
 		s.couple(home, r.between(45, 62), 0)
-	case x < 0.87:
-		s.couple(home, 58+int(34*math.Pow(r.float(), 1.5)), 0)
+	case x < 0.86:
+		s.couple(home, 60+int(30*math.Pow(r.float(), 1.1)), 0)
 	default:
-		s.single(home, 62+int(34*math.Pow(r.float(), 1.1)))
+		s.single(home, 63+int(31*math.Pow(r.float(), 1.15)))
 	}
 }
 
@@ -211,13 +215,12 @@ func (s *settlement) wed(a, b int32, when day) {
 	}
 }
 
-func (s *settlement) family(home int16, age int) {
-	a, b := s.couple(home, age, 0.05)
-	mother, father := b, a
+// parents tells which of two partners bears the children.
+func (s *settlement) parents(a, b int32) (mother, father int32) {
 	if s.people[a].sex == 2 {
-		mother, father = a, b
+		return a, b
 	}
-	s.children(mother, father)
+	return b, a
 }
 
 func (s *settlement) loneParent(home int16, age int) {
@@ -243,7 +246,7 @@ func (s *settlement) children(mother, father int32) {
 	if head < 0 {
 		head = father
 	}
-	from := s.people[head].birth + day(r.between(20, 31)*365)
+	from := s.people[head].birth + day(r.between(21, 34)*365)
 	name := s.people[head].birthName
 	if father >= 0 && mother >= 0 {
 		switch x := r.float(); {
