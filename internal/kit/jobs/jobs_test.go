@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/mitral-health/mitral/internal/kit/jobs"
@@ -16,7 +15,7 @@ import (
 	"github.com/mitral-health/mitral/internal/kit/store/storetest"
 )
 
-var tables = fstest.MapFS{"0001_init.sql": {Data: []byte("-- +goose Up\nCREATE TABLE business (id TEXT PRIMARY KEY, done BIGINT NOT NULL);\n")}}
+var tables = storetest.Migration(`CREATE TABLE business (id TEXT PRIMARY KEY, done BIGINT NOT NULL);`)
 
 func stop(t *testing.T, c *jobs.Client) {
 	t.Helper()

@@ -232,14 +232,19 @@ func (v *verification) bundle(b uint64) error {
 		return err
 	}
 	got, end := split(raw, hashes)
-	for i, data := range got {
-		if data == nil {
+	for i, p := range got {
+		if p.data == nil {
 			v.read = append(v.read, nil)
 			continue
 		}
-		v.read = append(v.read, rfc6962.DefaultHasher.HashLeaf(data))
-		if i < len(hashes) && !bytes.Equal(v.read[first+uint64(i)], hashes[i]) {
-			v.ids[first+uint64(i)] = idOf(data)
+		hash := rfc6962.DefaultHasher.HashLeaf(p.data)
+		v.read = append(v.read, hash)
+		at := first + uint64(i)
+		if !p.framed || !bytes.Equal(hash, hashes[i]) {
+			v.ids[at] = idOf(p.data)
+		}
+		if !p.framed && bytes.Equal(hash, hashes[i]) {
+			v.foundEntry(at, "its length was changed; the rest of it is as signed")
 		}
 	}
 	switch {
@@ -251,41 +256,51 @@ func (v *verification) bundle(b uint64) error {
 	return nil
 }
 
+// maxLength is the longest entry that two bytes of length allow.
+const maxLength = 1<<16 - 1
+
+// piece is one entry of a bundle. data is nil when its end cannot be told; framed says that the length
+// before it is right.
+type piece struct {
+	data   []byte
+	framed bool
+}
+
 // split cuts a bundle into its entries: two bytes of length, then the entry. Where a length was changed, it
-// goes on at the next place where an entry with the expected hash starts. An entry whose end cannot be
-// told is nil; end is -1 when the rest of the bundle is lost with it.
-func split(raw []byte, hashes [][]byte) (entries [][]byte, end int) {
-	entries = make([][]byte, len(hashes))
+// goes on at the next place where an entry with the expected hash starts. end is where the last entry
+// ends, or -1 when the rest of the bundle is lost.
+func split(raw []byte, hashes [][]byte) (pieces []piece, end int) {
+	pieces = make([]piece, len(hashes))
 	at := 0
 	for i := range hashes {
 		data, next, ok := cut(raw, at)
 		last := i == len(hashes)-1
 		good := ok && bytes.Equal(rfc6962.DefaultHasher.HashLeaf(data), hashes[i])
 		if good || ok && (last && next == len(raw) || !last && startsAt(raw, next, hashes[i+1])) {
-			entries[i], at = data, next
+			pieces[i], at = piece{data, true}, next
 			continue
 		}
-		// The length is wrong. Entries start with '{'.
-		next = -1
-		for o := at + 2; !last && o+2 < len(raw); o++ {
+		// The length is wrong, or the next entry is damaged too. Entries start with '{'.
+		resume := -1
+		for o := at + 2; !last && o+2 < min(len(raw), at+4+maxLength); o++ {
 			if raw[o+2] == '{' && startsAt(raw, o, hashes[i+1]) {
-				next = o
+				resume = o
 				break
 			}
 		}
 		if last && at+2 <= len(raw) {
-			next = len(raw)
+			resume = len(raw)
 		}
-		if next < 0 {
-			if ok { // the next entry is damaged too: trust the length
-				entries[i], at = data, at+2+len(data)
-				continue
-			}
-			return entries, -1
+		switch {
+		case resume >= 0:
+			pieces[i], at = piece{raw[at+2 : resume], false}, resume
+		case ok: // trust the length
+			pieces[i], at = piece{data, true}, next
+		default:
+			return pieces, -1
 		}
-		entries[i], at = raw[at+2:next], next
 	}
-	return entries, at
+	return pieces, at
 }
 
 func cut(raw []byte, at int) (data []byte, next int, ok bool) {
@@ -441,13 +456,13 @@ func (v *verification) superseded(leaves [][]byte) error {
 			}
 			return nil
 		}
-		entries, end := split(raw, want)
-		for i, data := range entries {
-			if data != nil && bytes.Equal(rfc6962.DefaultHasher.HashLeaf(data), want[i]) {
+		pieces, end := split(raw, want)
+		for i, p := range pieces {
+			if p.framed && bytes.Equal(rfc6962.DefaultHasher.HashLeaf(p.data), want[i]) {
 				continue
 			}
 			index := int64(first) + int64(i)
-			v.Findings = append(v.Findings, Finding{Kind: FoundEntry, Index: &index, ID: idOf(data), File: r.path(), Reason: "was changed in a bundle that a later one replaces"})
+			v.Findings = append(v.Findings, Finding{Kind: FoundEntry, Index: &index, ID: idOf(p.data), File: r.path(), Reason: "was changed in a bundle that a later one replaces"})
 		}
 		if end >= 0 && end < len(raw) {
 			v.found(FoundBundle, r.path(), "has %d bytes after its last entry", len(raw)-end)

@@ -3,8 +3,10 @@
 package storetest
 
 import (
+	"io/fs"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 
 	"github.com/mitral-health/mitral/internal/kit/store"
 	"github.com/mitral-health/mitral/internal/kit/store/pgtest"
@@ -27,6 +29,11 @@ func Both(t *testing.T, f func(t *testing.T, db *store.DB)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { f(t, SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { f(t, Postgres(t)) })
+}
+
+// Migration is a room's directory of migrations with one file in it; sql comes after "-- +goose Up".
+func Migration(sql string) fs.FS {
+	return fstest.MapFS{"0001_init.sql": {Data: []byte("-- +goose Up\n" + sql + "\n")}}
 }
 
 func open(t testing.TB, dsn string) *store.DB {
