@@ -34,16 +34,28 @@ import (
 	"github.com/mitral-health/mitral/web"
 )
 
-// Citizen is one invented person, as listed in the citizens file (a JSON array). The names of the fields
-// are those of the claims in the identity token.
+// Citizen is one invented person of the citizens file: the JSON array that "mitral sample" writes.
 type Citizen struct {
-	Subject         string `json:"sub"`
-	GivenName       string `json:"given_name"`
-	FamilyName      string `json:"family_name"`       // name in use
-	BirthFamilyName string `json:"birth_family_name"` // name at birth
-	BirthDate       string `json:"birthdate"`         // YYYY-MM-DD
-	Gender          string `json:"gender"`            // "female" or "male"
-	NIR             string `json:"nir,omitempty"`     // 15 digits with key; "" for who has none
+	Person     int64    `json:"person"` // makes the subject of the identity token
+	GivenName  string   `json:"given_name"`
+	FamilyName string   `json:"family_name"` // at birth
+	UsedName   string   `json:"used_name"`   // the name in use, when it is another
+	BirthDate  string   `json:"birth_date"`  // YYYY-MM-DD
+	Sex        string   `json:"sex"`         // "1" man, "2" woman
+	BirthPlace string   `json:"birth_place"`
+	NIR        string   `json:"nir"` // with key; "" for who has none
+	Tags       []string `json:"tags"`
+}
+
+// Subject is the citizen's stable name at this provider.
+func (c Citizen) Subject() string { return fmt.Sprintf("citizen-%d", c.Person) }
+
+// LastName is the name in use.
+func (c Citizen) LastName() string {
+	if c.UsedName != "" {
+		return c.UsedName
+	}
+	return c.FamilyName
 }
 
 // Config of the process.
@@ -128,17 +140,14 @@ func LoadCitizens(path string) ([]Citizen, error) {
 	if err := json.Unmarshal(b, &list); err != nil {
 		return nil, fmt.Errorf("citizens %s: %w", path, err)
 	}
-	seen := map[string]bool{}
+	seen := map[int64]bool{}
 	for i, c := range list {
-		if c.Subject == "" || seen[c.Subject] || c.GivenName == "" || c.BirthFamilyName == "" {
-			return nil, fmt.Errorf("citizens %s: entry %d needs sub (once only), given_name and birth_family_name", path, i+1)
+		if seen[c.Person] || c.GivenName == "" || c.FamilyName == "" || (c.Sex != "1" && c.Sex != "2") {
+			return nil, fmt.Errorf("citizens %s: entry %d needs person (once only), given_name, family_name and sex 1 or 2", path, i+1)
 		}
-		seen[c.Subject] = true
+		seen[c.Person] = true
 		if _, err := time.Parse(time.DateOnly, c.BirthDate); err != nil {
-			return nil, fmt.Errorf("citizens %s: entry %d: birthdate %q is not YYYY-MM-DD", path, i+1, c.BirthDate)
-		}
-		if c.FamilyName == "" {
-			list[i].FamilyName = c.BirthFamilyName
+			return nil, fmt.Errorf("citizens %s: entry %d: birth_date %q is not YYYY-MM-DD", path, i+1, c.BirthDate)
 		}
 	}
 	if len(list) == 0 {

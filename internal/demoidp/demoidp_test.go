@@ -58,8 +58,8 @@ func TestSignInGivesATokenThatTheKeysVerify(t *testing.T) {
 	p := idptest.Start(t, back)
 	_, conf := relyingParty(t, p)
 	for subject, want := range map[string]map[string]string{
-		"c1": {"given_name": "Zélie", "family_name": "Vautrin", "birth_family_name": "Dumas", "birthdate": "1955-03-08", "gender": "female", "nir": "255037511622310"},
-		"c2": {"given_name": "Malo", "family_name": "Kerouedan", "birthdate": "1990-11-30", "gender": "male", "nir": ""},
+		"citizen-1": {"given_name": "Zélie", "family_name": "Vautrin", "birth_family_name": "Dumas", "birthdate": "1955-03-08", "gender": "female", "nir": "255037511622310"},
+		"citizen-2": {"given_name": "Malo", "family_name": "Kerouedan", "birthdate": "1990-11-30", "gender": "male", "nir": ""},
 	} {
 		verifier := oauth2.GenerateVerifier()
 		resp, _ := idptest.SignIn(t, browser(t), conf.AuthCodeURL("state-1", oidc.Nonce("nonce-1"), oauth2.S256ChallengeOption(verifier)), subject)
@@ -133,7 +133,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for name, v := range map[string]url.Values{
-		"unknown request": {"request": {"00"}, "citizen": {"c1"}},
+		"unknown request": {"request": {"00"}, "citizen": {"citizen-1"}},
 		"unknown citizen": {"request": {"00"}, "citizen": {"nobody"}},
 	} {
 		resp, err := c.PostForm(p.Issuer+"/login", v)
@@ -183,11 +183,11 @@ func TestKeyStaysOverRestarts(t *testing.T) {
 
 func TestCitizensFileIsChecked(t *testing.T) {
 	for name, c := range map[string]string{
-		"not JSON":   "x",
-		"empty":      "[]",
-		"no subject": `[{"given_name":"A","birth_family_name":"B","birthdate":"1990-01-01"}]`,
-		"twice":      `[{"sub":"1","given_name":"A","birth_family_name":"B","birthdate":"1990-01-01"},{"sub":"1","given_name":"A","birth_family_name":"B","birthdate":"1990-01-01"}]`,
-		"bad date":   `[{"sub":"1","given_name":"A","birth_family_name":"B","birthdate":"1.1.1990"}]`,
+		"not JSON": "x",
+		"empty":    "[]",
+		"no sex":   `[{"person":1,"given_name":"A","family_name":"B","birth_date":"1990-01-01"}]`,
+		"twice":    `[{"person":1,"given_name":"A","family_name":"B","sex":"1","birth_date":"1990-01-01"},{"person":1,"given_name":"A","family_name":"B","sex":"1","birth_date":"1990-01-01"}]`,
+		"bad date": `[{"person":1,"given_name":"A","family_name":"B","sex":"1","birth_date":"1.1.1990"}]`,
 	} {
 		file := filepath.Join(t.TempDir(), "c.json")
 		if err := os.WriteFile(file, []byte(c), 0o600); err != nil {

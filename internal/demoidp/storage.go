@@ -53,7 +53,7 @@ func randomID() string {
 }
 
 func (s *storage) citizen(subject string) (Citizen, bool) {
-	i := slices.IndexFunc(s.citizens, func(c Citizen) bool { return c.Subject == subject })
+	i := slices.IndexFunc(s.citizens, func(c Citizen) bool { return c.Subject() == subject })
 	if i < 0 {
 		return Citizen{}, false
 	}
@@ -209,9 +209,12 @@ func (s *storage) fill(info *oidc.UserInfo, subject string, scopes []string) err
 	}
 	info.Subject = subject
 	if slices.Contains(scopes, oidc.ScopeProfile) {
-		info.GivenName, info.FamilyName = c.GivenName, c.FamilyName
-		info.Gender, info.Birthdate = oidc.Gender(c.Gender), c.BirthDate
-		info.AppendClaims("birth_family_name", c.BirthFamilyName)
+		info.GivenName, info.FamilyName, info.Birthdate = c.GivenName, c.LastName(), c.BirthDate
+		info.Gender = "male"
+		if c.Sex == "2" {
+			info.Gender = "female"
+		}
+		info.AppendClaims("birth_family_name", c.FamilyName)
 	}
 	if slices.Contains(scopes, "nir") && c.NIR != "" {
 		info.AppendClaims("nir", c.NIR)

@@ -69,8 +69,8 @@ type Provider struct {
 
 // Citizens are the people of a test.
 var Citizens = []demoidp.Citizen{
-	{Subject: "c1", GivenName: "Zélie", FamilyName: "Vautrin", BirthFamilyName: "Dumas", BirthDate: "1955-03-08", Gender: "female", NIR: "255037511622310"},
-	{Subject: "c2", GivenName: "Malo", FamilyName: "Kerouedan", BirthFamilyName: "Kerouedan", BirthDate: "1990-11-30", Gender: "male"},
+	{Person: 1, GivenName: "Zélie", FamilyName: "Dumas", UsedName: "Vautrin", BirthDate: "1955-03-08", Sex: "2", NIR: "255037511622310"},
+	{Person: 2, GivenName: "Malo", FamilyName: "Kerouedan", BirthDate: "1990-11-30", Sex: "1"},
 }
 
 // Start runs a provider that knows one client and leads back to redirectURI, until the test ends.

@@ -214,22 +214,23 @@ type Identity struct {
 	BirthDate string // YYYY-MM-DD
 }
 
-// IdentityOf opens the identity of the citizen who sends r; ErrNoIdentity when she must sign in again.
-func (a *Access) IdentityOf(r *http.Request) (Identity, error) {
-	s := sessionFrom(r.Context())
-	c, err := r.Cookie(identityCookie)
-	if s == nil || err != nil || a.oidc == nil {
+// Identity opens the identity of the citizen whose request ctx belongs to; ErrNoIdentity when she must
+// sign in again.
+func (a *Access) Identity(ctx context.Context) (Identity, error) {
+	s := sessionFrom(ctx)
+	sealed, _ := ctx.Value(identityKey).(string)
+	if s == nil || sealed == "" || a.oidc == nil {
 		return Identity{}, ErrNoIdentity
 	}
-	raw, ok := a.secrets.openText(c.Value, s.ID)
+	raw, ok := a.secrets.openText(sealed, s.ID)
 	if !ok {
 		return Identity{}, ErrNoIdentity
 	}
-	found, _, err := a.oidc.discover(r.Context())
+	found, _, err := a.oidc.discover(ctx)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", errProviderAway, err)
 	}
-	tok, err := found.Verifier(&oidc.Config{ClientID: a.oidc.cfg.ClientID}).Verify(r.Context(), raw)
+	tok, err := found.Verifier(&oidc.Config{ClientID: a.oidc.cfg.ClientID}).Verify(ctx, raw)
 	if err != nil {
 		return Identity{}, ErrNoIdentity
 	}
@@ -246,6 +247,9 @@ func (a *Access) IdentityOf(r *http.Request) (Identity, error) {
 
 // ForgetIdentity takes the identity token out of the citizen's browser, once it has been sealed.
 func (a *Access) ForgetIdentity(w http.ResponseWriter) { a.dropCookie(w, identityCookie) }
+
+// ForgottenIdentity is the same as a cookie, for answers that are not written directly.
+func (a *Access) ForgottenIdentity() http.Cookie { return *a.cookie(identityCookie, "", -time.Second) }
 
 // SignInAgain leads a citizen to the identity provider and back to next.
 func SignInAgain(next string) string { return signInPath(next, true) }

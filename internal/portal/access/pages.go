@@ -21,8 +21,8 @@ func HomeOf(u *User) string {
 			role Role
 			path string
 		}{
-			{Officer, "/board"}, {Handler, "/board"}, {Committee, "/board"}, {Authority, "/board"}, {Researcher, "/applications"},
-			{Holder, "/holder"}, {Engineer, "/runs"}, {Operator, "/operator"}, {Auditor, "/operator"}, {Reviewer, "/account"}, {Citizen, "/objection"},
+			{Officer, "/cases"}, {Handler, "/cases"}, {Committee, "/cases"}, {Authority, "/cases"}, {Researcher, "/applications"},
+			{Holder, "/datasets"}, {Engineer, "/account"}, {Operator, "/operator"}, {Auditor, "/operator"}, {Reviewer, "/account"}, {Citizen, "/objection"},
 		} {
 			if u.Has(h.role) {
 				return h.path
@@ -316,4 +316,3 @@ func boolErr(yes bool, err error) error {
 	}
 	return nil
 }
-

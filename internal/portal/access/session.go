@@ -31,6 +31,9 @@ func (a *Access) Middleware(next http.Handler) http.Handler {
 			switch {
 			case err == nil:
 				ctx = context.WithValue(WithUser(ctx, &u), sessionKey, &s)
+				if id, err := r.Cookie(identityCookie); err == nil {
+					ctx = context.WithValue(ctx, identityKey, id.Value)
+				}
 			case errors.Is(err, store.ErrNotFound):
 				a.dropCookie(w, CookieName) // over or revoked: the page says "sign in" where that is needed
 			default:
@@ -76,7 +79,7 @@ func (a *Access) signIn(w http.ResponseWriter, r *http.Request, account, how str
 		if err := insertSession(r.Context(), tx, s, hash); err != nil {
 			return err
 		}
-		return a.record(r.Context(), tx, account, "access.sign_in", s.ID, map[string]any{"how": how})
+		return a.record(r.Context(), tx, publicActor(account, how), "access.sign_in", s.ID, map[string]any{"how": how})
 	})
 	if err != nil {
 		return s, err
@@ -92,7 +95,7 @@ func (a *Access) signOut(w http.ResponseWriter, r *http.Request) {
 			if _, err := revokeSession(r.Context(), tx, s.ID, a.now()); err != nil {
 				return err
 			}
-			return a.record(r.Context(), tx, s.Account, "access.sign_out", s.ID, nil)
+			return a.record(r.Context(), tx, publicActor(s.Account, s.How), "access.sign_out", s.ID, nil)
 		})
 		if err != nil {
 			a.Fail(w, r, err)
@@ -104,14 +107,26 @@ func (a *Access) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// setCookie sets a cookie that scripts cannot read; maxAge 0 means until the browser is closed.
+// cookie is one that scripts cannot read; maxAge 0 means until the browser is closed.
+func (a *Access) cookie(name, value string, maxAge time.Duration) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
+		HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+}
+
 func (a *Access) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
-	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second),
-		HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, a.cookie(name, value, maxAge))
 }
 
 func (a *Access) dropCookie(w http.ResponseWriter, name string) {
-	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, a.cookie(name, "", -time.Second))
+}
+
+// publicActor is who acted, as the public ledger may say it: citizens are not told apart.
+func publicActor(account, how string) string {
+	if how == "oidc" {
+		return "citizen"
+	}
+	return account
 }
 
 func sessionFrom(ctx context.Context) *Session {

@@ -75,6 +75,7 @@ const (
 	userKey ctxKey = iota
 	sessionKey
 	policyKey
+	identityKey
 )
 
 // UserFrom returns who is signed in, or nil.
