@@ -137,9 +137,9 @@ func Problem(ctx context.Context, err error) error {
 		return p
 	case errors.As(err, &denied):
 		if denied.Status() == http.StatusUnauthorized {
-			return Fail(http.StatusUnauthorized, "not_signed_in", "Sign in first.")
+			return Fail(http.StatusUnauthorized, "sign_in", "Sign in first.")
 		}
-		return Fail(http.StatusForbidden, "not_allowed", "Your role does not include this.")
+		return Fail(http.StatusForbidden, "denied", "Your role does not include this.")
 	case errors.As(err, &refusal):
 		status, ok := codes[refusal.Code]
 		if !ok {
