@@ -22,6 +22,7 @@ const (
 	DatasetRead     Action = "dataset.read"     // a dataset description; Resource.Public for published ones
 	DatasetDescribe Action = "dataset.describe" // write a draft; Resource.Holders: the dataset's holder
 	DatasetPublish  Action = "dataset.publish"
+	DatasetImport   Action = "dataset.import" // descriptions of many holders at once
 
 	CountAsk Action = "count.ask" // feasibility count
 
@@ -61,7 +62,7 @@ const (
 )
 
 // Actions lists every action.
-var Actions = []Action{DatasetRead, DatasetDescribe, DatasetPublish, CountAsk, ApplicationCreate, ApplicationRead,
+var Actions = []Action{DatasetRead, DatasetDescribe, DatasetPublish, DatasetImport, CountAsk, ApplicationCreate, ApplicationRead,
 	ApplicationEdit, ApplicationSubmit, ApplicationBoard, ApplicationCheck, ApplicationOpine, ApplicationAuthorise,
 	HolderAnswer, PermitDraft, PermitSign, PermitRead, OrderRead, OrderRetry, WorkspaceOpen, ExportRead, RegisterRead,
 	ObjectionFile, ObjectionRead, ObjectionUndo, SessionList, SessionRevoke, AccountManage, OperationsRead,

@@ -18,6 +18,7 @@ var allowed = map[access.Action][]access.Role{
 	access.DatasetRead:          {access.Holder, access.Handler, access.Committee, access.Authority, access.Officer, access.Engineer, access.Auditor},
 	access.DatasetDescribe:      {access.Holder},
 	access.DatasetPublish:       {access.Holder},
+	access.DatasetImport:        {access.Operator},
 	access.CountAsk:             {access.Researcher},
 	access.ApplicationCreate:    {access.Researcher},
 	access.ApplicationRead:      {access.Researcher, access.Holder, access.Handler, access.Committee, access.Authority, access.Officer, access.Auditor},

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path"
+	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -32,6 +35,7 @@ func New(mux *http.ServeMux, version string) huma.API {
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/openapi", "", ""
 	c.CreateHooks = nil // no $schema links in answers
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session": {Type: "apiKey", In: "cookie", Name: access.CookieName, Description: "The session of a person who signed in on the portal."},
 	}
@@ -43,9 +47,21 @@ func New(mux *http.ServeMux, version string) huma.API {
 	return a
 }
 
+// schemaName puts the room's name before the type's, since two rooms may each have a Table.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if room := path.Base(t.PkgPath()); t.Name() != "" && room != "." {
+		return strings.ToUpper(room[:1]) + room[1:] + name
+	}
+	return name
+}
+
 // Register adds an operation. Room is its tag; an operation that anybody may call says so with public.
-func Register[I, O any](a huma.API, room, id, method, path, summary string, public bool, h func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
-	op := huma.Operation{OperationID: id, Method: method, Path: Prefix + path, Summary: summary, Tags: []string{room}, MaxBodyBytes: 4 << 20}
+func Register[I, O any](a huma.API, room, id, method, address, summary string, public bool, h func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
+	op := huma.Operation{OperationID: id, Method: method, Path: Prefix + address, Summary: summary, Tags: []string{room}, MaxBodyBytes: 4 << 20}
 	op.Errors = []int{http.StatusNotFound}
 	if !public {
 		op.Security = []map[string][]string{{"session": {}}}

@@ -75,8 +75,8 @@ type Description struct {
 	Categories    []string `json:"categories,omitempty"` // healthCategory: letters of Art. 51(1)
 	Themes        []string `json:"themes,omitempty"`     // healthTheme
 	Type          string   `json:"type,omitempty"`       // dct:type: claims, registry, cohort, survey, records, reference
-	Structured    bool     `json:"structured"`           // hasStructuredData
-	PersonalData  bool     `json:"personal_data"`
+	Structured    bool     `json:"structured,omitempty"` // hasStructuredData
+	PersonalData  bool     `json:"personal_data,omitempty"`
 	CodingSystems []string `json:"coding_systems,omitempty"`
 	ConformsTo    []string `json:"conforms_to,omitempty"` // data models
 	Languages     []string `json:"languages,omitempty"`   // of the data
@@ -86,7 +86,7 @@ type Description struct {
 	MinAge     *int     `json:"min_age,omitempty"`
 	MaxAge     *int     `json:"max_age,omitempty"`
 	Countries  []string `json:"countries,omitempty"` // dct:spatial, ISO 3166-1 alpha-2
-	Period     Period   `json:"period"`              // dct:temporal
+	Period     Period   `json:"period,omitzero"`     // dct:temporal
 	Records    int64    `json:"records,omitempty"`   // numberOfRecords, as declared; a delivery's figures come first
 	Persons    int64    `json:"persons,omitempty"`   // numberOfUniqueIndividuals
 
@@ -96,10 +96,10 @@ type Description struct {
 	LegalBasis    []string `json:"legal_basis,omitempty"`
 	Distribution  string   `json:"distribution,omitempty"`  // accessURL
 	Documentation string   `json:"documentation,omitempty"` // foaf:page
-	Contact       Party    `json:"contact"`
-	Publisher     Party    `json:"publisher"`
-	Custodian     Party    `json:"custodian"`
-	HDAB          Party    `json:"hdab"` // health data access body
+	Contact       Party    `json:"contact,omitzero"`
+	Publisher     Party    `json:"publisher,omitzero"`
+	Custodian     Party    `json:"custodian,omitzero"`
+	HDAB          Party    `json:"hdab,omitzero"` // health data access body
 
 	Tables []Table `json:"tables,omitempty"`
 }

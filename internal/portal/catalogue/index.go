@@ -22,6 +22,8 @@ import (
 	"github.com/blevesearch/bleve/v2/analysis/tokenizer/single"
 	bleveunicode "github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
 	"github.com/blevesearch/bleve/v2/mapping"
+
+	"github.com/mitral-health/mitral/internal/kit/i18n"
 )
 
 // languages that texts are analysed in.
@@ -208,13 +210,13 @@ func (c *Catalogue) documents(e *Entry) map[string]document {
 		// The labels of closed lists carry a query across languages: "cancer" finds a dataset that is
 		// described in Finnish only.
 		for _, x := range d.Categories {
-			parts = append(parts, c.label(lang, "catalogue.category."+x))
+			parts = append(parts, c.label(lang, i18n.Key("catalogue.category.", x)))
 		}
 		for _, x := range d.Themes {
-			parts = append(parts, c.label(lang, "catalogue.theme."+x))
+			parts = append(parts, c.label(lang, i18n.Key("catalogue.theme.", x)))
 		}
 		if d.Type != "" {
-			parts = append(parts, c.label(lang, "catalogue.type."+d.Type))
+			parts = append(parts, c.label(lang, i18n.Key("catalogue.type.", d.Type)))
 		}
 		body[lang] = strings.Join(parts, "\n")
 	}
