@@ -83,19 +83,19 @@ type act struct {
 
 // statement is a set of lines billed together.
 type statement struct {
-	l    *life
-	at   day
-	dct  int32
-	line int32
-	key  int32
-	exo  int32
-	dept int32
-	age  int32
+	l            *life
+	at           day
+	emitter, dct int32 // with the month of the flow and the line, what the tables are joined by
+	line         int32
+	key          int32
+	exo          int32
+	dept         int32
+	age          int32
 }
 
 func (l *life) open(at day) statement {
 	l.ticket++
-	s := statement{l: l, at: at, dct: int32(l.p.number)<<7 | l.ticket&127, key: l.key(tablePRS, l.w.prs, at),
+	s := statement{l: l, at: at, emitter: int32(l.p.number >> 17), dct: int32(l.p.number)&(1<<17-1)<<12 | l.ticket&4095, key: l.key(tablePRS, l.w.prs, at),
 		dept: int32(places[l.p.homeOn(at)].dept), age: int32(ageAt(l.p.birth, at))}
 	if l.covered != missing && at >= l.covered {
 		s.exo = 42
@@ -120,7 +120,7 @@ func (s *statement) bill(a act) {
 	case presc < s.l.p.birth:
 		presc = s.l.p.birth
 	}
-	s.l.w.prs.add(s.key, dateOf(s.at).flux, s.dct, s.line, s.at, presc, a.nat, a.spec, a.prof,
+	s.l.w.prs.add(s.key, dateOf(s.at).flux, s.emitter, s.dct, s.line, s.at, presc, a.nat, a.spec, a.prof,
 		s.dept*carersPerDepartment+a.carer, a.qty, a.cents, a.cents*rate/100, rate, s.exo, 0, s.age, int32(s.l.p.sex), s.dept)
 }
 
@@ -135,7 +135,7 @@ func (s *statement) dispense(d int32, boxes int32, prescribed day) {
 		nat = natDrug100
 	}
 	s.bill(act{nat: nat, prof: actPharmacy, carer: pharmacyCarer(s.l.p), qty: boxes * 100, cents: m.cents * boxes, rate: m.rate, prescribed: prescribed})
-	s.l.w.pha.add(s.l.key(tablePHA, s.l.w.pha, s.at), dateOf(s.at).flux, s.dct, s.line, s.at, d, d/presentations, boxes, m.cents)
+	s.l.w.pha.add(s.l.key(tablePHA, s.l.w.pha, s.at), dateOf(s.at).flux, s.emitter, s.dct, s.line, s.at, d, d/presentations, boxes, m.cents)
 }
 
 // Carers of a department by what they do: 0-19 general practitioners, 20-31 pharmacies, 32-59 others.
@@ -211,12 +211,12 @@ func (l *life) nursing(at day, visits int, gap int32) {
 	prescribed := at
 	for v := 0; v < visits && at <= l.to; {
 		s := l.open(at)
+		s.bill(act{nat: natTravel, prof: actNurse, carer: otherCarer(2), qty: 700, cents: 7 * 275, rate: 60, prescribed: prescribed})
 		for k := 0; k < 7 && v < visits && s.at <= l.to; k++ {
 			s.bill(act{nat: natNursing, prof: actNurse, carer: otherCarer(2), qty: 150, cents: 473, rate: 60, prescribed: prescribed})
 			v++
 			s.at += gap
 		}
-		s.bill(act{nat: natTravel, prof: actNurse, carer: otherCarer(2), qty: 700, cents: 7 * 275, rate: 60, prescribed: prescribed})
 		at = s.at
 	}
 }

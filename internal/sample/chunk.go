@@ -67,6 +67,14 @@ func (w *chunk) reset() {
 // live makes the people of a chunk and writes their lives. orders holds the order number of the NIR of
 // each person of the chunk.
 func (w *chunk) live(number, first int64, want int, orders []uint16) {
+	w.settleIn(number, first, want, orders)
+	for i := range w.people {
+		w.livePerson(int32(i))
+	}
+}
+
+// settleIn makes the people of a chunk, without their lives.
+func (w *chunk) settleIn(number, first int64, want int, orders []uint16) {
 	w.people = settle(w.people, w.seed, number, first, want, w.start, w.end)
 	w.births = w.births[:0]
 	for i := range w.people {
@@ -75,9 +83,6 @@ func (w *chunk) live(number, first int64, want int, orders []uint16) {
 		if p.birth >= w.start && p.mother >= 0 {
 			w.births = append(w.births, int32(i))
 		}
-	}
-	for i := range w.people {
-		w.livePerson(int32(i))
 	}
 }
 

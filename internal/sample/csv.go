@@ -69,7 +69,7 @@ func appendCents(dst []byte, v int32) []byte {
 }
 
 func appendField(dst, s []byte) []byte {
-	if bytes.IndexByte(s, ',') < 0 && bytes.IndexByte(s, '"') < 0 && bytes.IndexByte(s, '\n') < 0 {
+	if !bytes.ContainsAny(s, ",\"\r\n") {
 		return append(dst, s...)
 	}
 	dst = append(dst, '"')

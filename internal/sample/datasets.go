@@ -60,6 +60,7 @@ var claims = &table{
 	columns: []column{
 		textCol("BEN_IDT_ANO", "Identifiant du bénéficiaire", "Person number of the holder", "Rekisterinpitäjän henkilönumero").role(contract.RolePersonKey).required(),
 		dateCol("FLX_DIS_DTD", "Date de mise à disposition", "Date made available", "Saataville asettamisen päivä"),
+		intCol("FLX_EMT_NUM", "Numéro de l'émetteur du flux", "Sender of the flow", "Tietovirran lähettäjä"),
 		intCol("DCT_ORD_NUM", "Numéro du décompte", "Number of the statement", "Tositteen numero"),
 		intCol("PRS_ORD_NUM", "Numéro de la prestation dans le décompte", "Line of the statement", "Tositteen rivi"),
 		dateCol("EXE_SOI_DTD", "Date des soins", "Date of care", "Hoitopäivä").required(),
@@ -87,6 +88,7 @@ var pharmacy = &table{
 	columns: []column{
 		textCol("BEN_IDT_ANO", "Identifiant du bénéficiaire", "Person number of the holder", "Rekisterinpitäjän henkilönumero").role(contract.RolePersonKey).required(),
 		dateCol("FLX_DIS_DTD", "Date de mise à disposition", "Date made available", "Saataville asettamisen päivä"),
+		intCol("FLX_EMT_NUM", "Numéro de l'émetteur du flux", "Sender of the flow", "Tietovirran lähettäjä"),
 		intCol("DCT_ORD_NUM", "Numéro du décompte", "Number of the statement", "Tositteen numero"),
 		intCol("PRS_ORD_NUM", "Numéro de la prestation dans le décompte", "Line of the statement", "Tositteen rivi"),
 		dateCol("EXE_SOI_DTD", "Date de délivrance", "Date of dispensing", "Toimituspäivä").required(),

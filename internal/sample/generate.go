@@ -43,19 +43,21 @@ type Options struct {
 
 // Summary says what was made; it is also the file summary.json.
 type Summary struct {
-	People  int              `json:"people"`
-	Seed    uint64           `json:"seed"`
-	Years   int              `json:"years"`
-	Format  string           `json:"format"`
-	OMOP    bool             `json:"omop"`
-	From    string           `json:"from"`
-	To      string           `json:"to"`
-	Rows    map[string]int64 `json:"rows"`       // by holder/dataset/TABLE, and truth
-	Events  int64            `json:"event_rows"` // rows of tables with an event date, the OMOP tables apart
-	Bytes   int64            `json:"bytes"`
-	Files   int              `json:"files"`
-	Counts  Counts           `json:"counts"`
-	Version int              `json:"generator"` // changes when the same options give other bytes
+	People int              `json:"people"`
+	Seed   uint64           `json:"seed"`
+	Years  int              `json:"years"`
+	Format string           `json:"format"`
+	OMOP   bool             `json:"omop"`
+	From   string           `json:"from"`
+	To     string           `json:"to"`
+	Rows   map[string]int64 `json:"rows"`       // by holder/dataset/TABLE, and truth
+	Events int64            `json:"event_rows"` // rows of tables with an event date, the OMOP tables apart
+	Bytes  int64            `json:"bytes"`
+	Files  int              `json:"files"`
+	Counts Counts           `json:"counts"`
+	// Orphans are rows of the OMOP source that were left out because its person table lacks the person.
+	Orphans int64 `json:"omop_orphans"`
+	Version int   `json:"generator"` // changes when the same options give other bytes
 
 	Reused  bool    `json:"-"` // the directory held this sample already
 	Seconds float64 `json:"-"`

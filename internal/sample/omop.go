@@ -44,12 +44,21 @@ func (j *job) writeOMOP(s *Summary) error {
 		return err
 	}
 	d := dataset{holder: HolderResearch, name: DatasetGiBleed}
-	var total, persons int64
+	var total int64
+	var persons map[int32]bool
 	for _, def := range omopTables {
 		path := filepath.Join(j.OMOP, def.name+".csv.gz")
 		b, err := openOMOP(path, def.name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
+		}
+		if def.name == "person" {
+			persons = make(map[int32]bool, b.count())
+			for at := 0; at < len(b.cells); at += b.width {
+				persons[b.cells[at]] = true
+			}
+		} else {
+			s.Orphans += b.keep(persons)
 		}
 		b.table.title, b.table.eventDate = def.title, def.event
 		if err := j.writeWhole(b, folder); err != nil {
@@ -57,9 +66,7 @@ func (j *job) writeOMOP(s *Summary) error {
 		}
 		n := int64(b.count())
 		s.Rows[d.holder+"/"+d.name+"/"+def.name] = n
-		if total += n; def.name == "person" {
-			persons = n
-		}
+		total += n
 		d.tables = append(d.tables, b.table)
 	}
 	schema := d.schema()
@@ -70,9 +77,28 @@ func (j *job) writeOMOP(s *Summary) error {
 		return err
 	}
 	about := gibleed
-	about.Holder, about.Dataset, about.Records, about.Individuals = d.holder, d.name, total, persons
+	about.Holder, about.Dataset, about.Records, about.Individuals = d.holder, d.name, total, int64(len(persons))
 	about.Access, about.AccessCode, about.Languages = nationalAccess, "NON_PUBLIC", []string{"en"}
 	return j.putJSON(filepath.Join(folder, "description.json"), about)
+}
+
+// keep drops the rows whose person is not in persons and returns how many those were. The published
+// database has observation periods of people whom its person table does not know.
+func (b *rows) keep(persons map[int32]bool) (dropped int64) {
+	key := slices.IndexFunc(b.table.columns, func(c column) bool { return c.Role == contract.RolePersonKey })
+	if key < 0 {
+		return 0
+	}
+	kept := b.cells[:0]
+	for at := 0; at < len(b.cells); at += b.width {
+		if row := b.cells[at : at+b.width]; persons[row[key]] {
+			kept = append(kept, row...)
+		} else {
+			dropped++
+		}
+	}
+	b.cells = kept
+	return dropped
 }
 
 var gibleed = Description{

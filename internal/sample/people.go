@@ -215,12 +215,17 @@ func (s *settlement) wed(a, b int32, when day) {
 	}
 }
 
-// parents tells which of two partners bears the children.
+// parents tells who of two partners are mother and father; -1 for neither.
 func (s *settlement) parents(a, b int32) (mother, father int32) {
-	if s.people[a].sex == 2 {
+	switch sa, sb := s.people[a].sex, s.people[b].sex; {
+	case sa == 2 && sb == 1:
 		return a, b
+	case sa == 1 && sb == 2:
+		return b, a
+	case sa == 2:
+		return a, -1
 	}
-	return b, a
+	return -1, a
 }
 
 func (s *settlement) loneParent(home int16, age int) {
