@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mitral-health/mitral/internal/contract"
 	"github.com/mitral-health/mitral/internal/kit/httpx"
@@ -178,4 +181,48 @@ func sentence(s string) string {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
+
+// Operations describes the room's part of the API. The handlers need the request and its cookies, so
+// they are plain HTTP handlers (Routes); this makes them part of the OpenAPI document.
+func (a *Access) Operations(api huma.API) {
+	doc := api.OpenAPI()
+	schema := func(v any) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{"application/json": {Schema: doc.Components.Schemas.Schema(reflect.TypeOf(v), true, "")}}
+	}
+	object := map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}
+	type sessions struct {
+		Sessions []APISession `json:"sessions"`
+	}
+	type created struct {
+		CredentialID string `json:"credential_id"`
+	}
+	for _, d := range []struct {
+		id, method, path, summary string
+		in, out                   map[string]*huma.MediaType
+		status                    string
+		public                    bool
+	}{
+		{"me", http.MethodGet, "/me", "Who is signed in", nil, schema(Me{}), "200", false},
+		{"enrolment", http.MethodGet, "/me/enrolment", "One's own passkey as enrolment file for the inner zones", nil, schema(contract.Enrolment{}), "200", false},
+		{"sign-in-options", http.MethodPost, "/sign-in/options", "What navigator.credentials.get needs to sign in", nil, object, "200", true},
+		{"sign-in", http.MethodPost, "/sign-in", "Sign in with a passkey (AuthenticationResponseJSON)", object, schema(Me{}), "200", true},
+		{"passkey-options", http.MethodPost, "/passkeys/options", "What navigator.credentials.create needs", nil, object, "200", false},
+		{"create-passkey", http.MethodPost, "/passkeys", "Register a passkey (RegistrationResponseJSON)", object, schema(created{}), "201", false},
+		{"list-sessions", http.MethodGet, "/sessions", "Open sessions", nil, schema(sessions{}), "200", false},
+		{"end-session", http.MethodDelete, "/sessions/{id}", "End a session", nil, nil, "204", false},
+	} {
+		op := &huma.Operation{OperationID: d.id, Method: d.method, Path: "/api/v1" + d.path, Summary: d.summary, Tags: []string{"access"},
+			Responses: map[string]*huma.Response{d.status: {Description: http.StatusText(http.StatusOK), Content: d.out}, "default": {Description: "Problem (RFC 9457)"}}}
+		if d.in != nil {
+			op.RequestBody = &huma.RequestBody{Required: true, Content: d.in}
+		}
+		if !d.public {
+			op.Security = []map[string][]string{{"session": {}}}
+		}
+		if strings.Contains(d.path, "{id}") {
+			op.Parameters = []*huma.Param{{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}}}
+		}
+		doc.AddOperation(op)
+	}
 }

@@ -31,8 +31,8 @@ type (
 	}
 )
 
-// API registers the room's operations.
-func (r *Room) API(a huma.API) {
+// Operations registers the room's part of the API.
+func (r *Room) Operations(a huma.API) {
 	api.Register(a, "objection", "file-objection", http.MethodPost, "/objections", "Object to the secondary use of one's data", false, r.apiFile,
 		func(op *huma.Operation) { op.DefaultStatus = http.StatusCreated })
 	api.Register(a, "objection", "list-objections", http.MethodGet, "/objections", "One's own objections", false, r.apiList)
