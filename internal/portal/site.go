@@ -47,8 +47,7 @@ func (m *Main) home(w http.ResponseWriter, r *http.Request) {
 
 // health says whether the portal can work: 200 and "ok", or 503 and what is missing.
 func (m *Main) health(w http.ResponseWriter, r *http.Request) {
-	var one int64
-	if err := m.db.QueryRow(r.Context(), `SELECT 1`).Scan(&one); err != nil {
+	if err := m.db.Ping(r.Context()); err != nil {
 		m.log.Error("health", "error", err)
 		httpx.Problem(w, r, http.StatusServiceUnavailable, "database", "The database does not answer.")
 		return

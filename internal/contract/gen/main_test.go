@@ -91,7 +91,7 @@ func TestSchemaSaysWhatTheCodeSays(t *testing.T) {
 	}
 	var order struct {
 		Required   []string
-		Additional bool `json:"additionalProperties"`
+		Additional bool                       `json:"additionalProperties"`
 		Properties map[string]json.RawMessage // "body" is true: anything
 	}
 	order.Additional = true

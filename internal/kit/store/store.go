@@ -100,6 +100,12 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return nil, errors.New(`database: want "sqlite:PATH" or "postgres://…"`)
 }
 
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	var one int64
+	return db.QueryRow(ctx, `SELECT 1`).Scan(&one)
+}
+
 // Close releases the database.
 func (db *DB) Close() {
 	if db.SQLite != nil {
