@@ -27,22 +27,25 @@ import (
 	"github.com/mitral-health/mitral/internal/kit/store"
 	"github.com/mitral-health/mitral/internal/portal/access"
 	"github.com/mitral-health/mitral/internal/portal/api"
-	"github.com/mitral-health/mitral/internal/portal/objection"
+	"github.com/mitral-health/mitral/internal/portal/catalogue"
 	"github.com/mitral-health/mitral/internal/portal/orderbook"
+	"github.com/mitral-health/mitral/internal/portal/register"
 	"github.com/mitral-health/mitral/web"
 )
 
 // Main is the portal with its rooms open.
 type Main struct {
-	cfg    Config
-	log    *slog.Logger
-	db     *store.DB
-	jobs   *jobs.Client
-	ledger *ledger.Ledger
-	clock  clock.Clock
-	pages  *page.Renderer
-	access *access.Access
-	book   *orderbook.Book
+	cfg       Config
+	log       *slog.Logger
+	db        *store.DB
+	jobs      *jobs.Client
+	ledger    *ledger.Ledger
+	clock     clock.Clock
+	pages     *page.Renderer
+	access    *access.Access
+	book      *orderbook.Book
+	catalogue *catalogue.Catalogue
+	register  *register.Register
 
 	public  http.Handler
 	started chan struct{} // closed when both listeners are open
@@ -86,35 +89,22 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Main, err error)
 	if m.pages, err = page.New(web.Templates(), texts, options); err != nil {
 		return nil, err
 	}
-	return m, m.openRooms(ctx)
+	if err = m.open(ctx, texts); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
-// openRooms builds the rooms and lets each register its pages and operations.
-func (m *Main) openRooms(ctx context.Context) (err error) {
+// open builds rooms and public handler.
+func (m *Main) open(ctx context.Context, texts *i18n.Bundle) error {
 	mux := http.NewServeMux()
 	operations := api.New(mux, "1")
-
-	m.access, err = access.New(ctx, access.Options{DB: m.db, Ledger: m.ledger, Pages: m.pages, Clock: m.clock, Log: m.log, Dir: m.cfg.Dir,
-		PublicURL: m.cfg.PublicURL, RPID: m.cfg.RPID, OIDC: m.cfg.OIDC, Demo: m.cfg.Demo})
-	if err != nil {
+	if err := m.openRooms(ctx, mux, operations, texts); err != nil {
 		return err
 	}
-	if m.book, err = orderbook.New(ctx, orderbook.Options{DB: m.db, Dir: m.cfg.Dir, Clock: m.clock, Log: m.log}); err != nil {
-		return err
-	}
-	objections, err := objection.New(ctx, objection.Options{DB: m.db, Book: m.book, Ledger: m.ledger, Access: m.access, Pages: m.pages,
-		Clock: m.clock, Log: m.log, RecipientFile: m.cfg.TrustRecipientFile})
-	if err != nil {
-		return err
-	}
-
-	m.access.Routes(mux)
-	m.access.Operations(operations)
-	objections.Routes(mux)
-	objections.Operations(operations)
 	m.routes(mux, operations)
 
-	forms := []string{}
+	forms := []string{} // where forms of ours may lead besides home
 	for _, address := range []string{m.cfg.OIDC.Issuer, m.cfg.DemoKeyURL} {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
 			forms = append(forms, u.Scheme+"://"+u.Host)
@@ -200,6 +190,11 @@ func (m *Main) Addresses(ctx context.Context) (public, orders string, err error)
 
 // Close releases database and ledger. Run must have returned.
 func (m *Main) Close() {
+	if m.catalogue != nil {
+		if err := m.catalogue.Close(); err != nil {
+			m.log.Warn("catalogue", "error", err)
+		}
+	}
 	if m.ledger != nil {
 		end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

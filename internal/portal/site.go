@@ -22,9 +22,7 @@ func (m *Main) routes(mux *http.ServeMux, operations huma.API) {
 	mux.Handle("GET /api/docs", api.DocsPage(operations, m.pages))
 	mux.HandleFunc("GET /healthz", m.health)
 	mux.HandleFunc("GET /ledger", m.ledgers)
-	mux.Handle("GET /ledger/portal/", http.StripPrefix("/ledger/portal/", m.ledger.Handler()))
-	mux.HandleFunc("GET /ledger/{zone}/checkpoint", m.checkpoint)
-	mux.HandleFunc("GET /ledger/{zone}/ledger.pub", m.checkpoint)
+	mux.HandleFunc("GET /ledger/{zone}/{file...}", m.ledgerFile)
 }
 
 // still serves a page without data.
@@ -80,20 +78,22 @@ func (m *Main) ledgers(w http.ResponseWriter, r *http.Request) {
 	m.pages.Render(w, r, http.StatusOK, "portal/ledger", map[string]any{"Rows": rows, "URL": m.cfg.PublicURL})
 }
 
-// checkpoint publishes the newest signed head, or the verifier key, of an inner zone's ledger. The log
-// itself stays in the zone; its operator and auditors verify it there.
-func (m *Main) checkpoint(w http.ResponseWriter, r *http.Request) {
+// ledgerFile publishes the portal's own log as a whole, and the newest signed head and the verifier key
+// of each inner zone's. Their logs stay in the zones, where operators and auditors verify them.
+func (m *Main) ledgerFile(w http.ResponseWriter, r *http.Request) {
+	zone, file := r.PathValue("zone"), r.PathValue("file")
+	if zone == "portal" {
+		http.StripPrefix("/ledger/portal/", m.ledger.Handler()).ServeHTTP(w, r)
+		return
+	}
 	list, err := m.book.Checkpoints(r.Context())
 	if err != nil {
 		m.access.Fail(w, r, err)
 		return
 	}
 	for _, c := range list {
-		if c.Zone == r.PathValue("zone") {
-			text := c.Checkpoint
-			if strings.HasSuffix(r.URL.Path, "/ledger.pub") {
-				text = c.VerifierKey + "\n"
-			}
+		text := map[string]string{"checkpoint": c.Checkpoint, "ledger.pub": c.VerifierKey + "\n"}[file]
+		if c.Zone == zone && text != "" {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.Header().Set("Cache-Control", "no-cache")
 			w.Write([]byte(text))
