@@ -69,6 +69,36 @@ func (v *Vault) Identity(ctx context.Context, permit contract.SignedPermit) (Ide
 	return id, nil
 }
 
+// Seal writes content to path, sealed to the workspace's key; for rooms that keep copies of outputs.
+func (s *Service) Seal(ctx context.Context, w *Workspace, path string, content []byte) error {
+	id, err := s.Keys.Identity(ctx, w.Signed)
+	if err != nil {
+		return err
+	}
+	return sealFile(id, path, bytes.NewReader(content))
+}
+
+// Unseal reads what Seal wrote; at most max bytes.
+func (s *Service) Unseal(ctx context.Context, w *Workspace, path string, max int64) ([]byte, error) {
+	id, err := s.Keys.Identity(ctx, w.Signed)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openFile(id, path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, contract.Refuse("altered", "a sealed file is missing")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, max+1))
+	if err != nil || int64(len(b)) > max {
+		return nil, contract.Refuse("altered", "a sealed file is damaged")
+	}
+	return b, nil
+}
+
 // sealFile writes what r gives, sealed to id, to path: whole or not at all.
 func sealFile(id Identity, path string, r io.Reader) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".seal-*")

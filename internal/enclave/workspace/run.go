@@ -129,7 +129,7 @@ func (s *Service) stop(job string) {
 
 // ReadLog returns what a finished job printed.
 func (s *Service) ReadLog(ctx context.Context, w *Workspace, j *Job) ([]byte, error) {
-	return s.readSealed(ctx, w, filepath.Join(s.jobDir(j), "log.age"))
+	return s.Unseal(ctx, w, filepath.Join(s.jobDir(j), "log.age"), maxOutput)
 }
 
 // ReadOutput returns one output of a job, checked against the digest taken when the job ended.
@@ -138,7 +138,7 @@ func (s *Service) ReadOutput(ctx context.Context, w *Workspace, j *Job, name str
 	if !ok {
 		return nil, contract.Refuse("unknown", "the job has no such output")
 	}
-	b, err := s.readSealed(ctx, w, filepath.Join(s.jobDir(j), "out", o.Name+".age"))
+	b, err := s.Unseal(ctx, w, filepath.Join(s.jobDir(j), "out", o.Name+".age"), maxOutput)
 	if err != nil {
 		return nil, err
 	}
@@ -146,22 +146,6 @@ func (s *Service) ReadOutput(ctx context.Context, w *Workspace, j *Job, name str
 		return nil, contract.Refuse("altered", "the output is not what the job wrote")
 	}
 	return b, nil
-}
-
-func (s *Service) readSealed(ctx context.Context, w *Workspace, path string) ([]byte, error) {
-	id, err := s.Keys.Identity(ctx, w.Signed)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openFile(id, path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, contract.Refuse("unknown", "the file is not there")
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxOutput+1))
 }
 
 func (s *Service) jobDir(j *Job) string { return filepath.Join(s.dir(j.Workspace), "jobs", j.ID) }
