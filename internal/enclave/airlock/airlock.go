@@ -27,6 +27,7 @@ import (
 var migrations embed.FS
 
 const (
+	forever  = 30_000   // attempts: a portal that is away for weeks loses nothing
 	maxFiles = 50       // files of one export (Findata's guidance for one batch)
 	maxFile  = 50 << 20 // bytes, the order book's limit
 )
@@ -87,7 +88,7 @@ func New(ctx context.Context, o Options) (*Service, error) {
 			}
 		}
 	}
-	o.Jobs.Handle("enclave.release", jobs.Options{Queue: "release", Workers: 1}, s.release)
+	o.Jobs.Handle("enclave.release", jobs.Options{Queue: "release", Workers: 1, MaxAttempts: forever}, s.release)
 	return s, nil
 }
 
@@ -103,7 +104,7 @@ func (s *Service) record(ctx context.Context, tx *store.Tx, actor, action, targe
 
 // Ask freezes outputs of a finished job, checks them and returns the export, in state PENDING. When a
 // check failed the author sees why and can only withdraw it; Submit refuses.
-func (s *Service) Ask(ctx context.Context, workspaceID, author, jobID, title, why string, names []string) (*Export, error) {
+func (s *Service) Ask(ctx context.Context, workspaceID string, author workspace.Who, jobID, title, why string, names []string) (*Export, error) {
 	w, j, err := s.Workspaces.Job(ctx, workspaceID, author, jobID)
 	if err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func (s *Service) Ask(ctx context.Context, workspaceID, author, jobID, title, wh
 		return nil, err
 	}
 	policy := disclosure.Policy{Threshold: w.Permit.MinCell, Known: known}
-	e := &Export{ID: contract.NewID("export"), Workspace: w.ID, Job: j.ID, Author: author, CreatedAt: s.Clock.Now()}
+	e := &Export{ID: contract.NewID("export"), Workspace: w.ID, Job: j.ID, Author: author.ID, CreatedAt: s.Clock.Now()}
 	r := &Request{Title: title, Context: why, Needed: w.Permit.Reviewers, MinCell: w.Permit.MinCell, PermitID: w.Permit.ID, Salt: contract.NewID("salt")}
 	if err := os.Mkdir(filepath.Join(s.root(), e.ID), 0o700); err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (s *Service) Ask(ctx context.Context, workspaceID, author, jobID, title, wh
 	if r.Digest, err = filesDigest(r); err != nil {
 		return nil, err
 	}
-	if err := e.apply(Event{Kind: EventRequested, At: e.CreatedAt, Actor: author, Request: r}); err != nil {
+	if err := e.apply(Event{Kind: EventRequested, At: e.CreatedAt, Actor: author.ID, Request: r}); err != nil {
 		return nil, err
 	}
 	err = s.DB.InTx(ctx, func(tx *store.Tx) error {
@@ -159,7 +160,7 @@ func (s *Service) Ask(ctx context.Context, workspaceID, author, jobID, title, wh
 		if err := s.appendEvent(ctx, tx, e); err != nil {
 			return err
 		}
-		return s.record(ctx, tx, author, "export.requested", e.ID, string(e.Outcome()), map[string]any{"workspace": w.ID, "job": j.ID, "files": string(r.Digest)})
+		return s.record(ctx, tx, author.ID, "export.requested", e.ID, string(e.Outcome()), map[string]any{"workspace": w.ID, "job": j.ID, "files": string(r.Digest)})
 	})
 	kept = err == nil
 	return e, err
@@ -193,8 +194,8 @@ func (s *Service) change(ctx context.Context, id string, ev Event, then func(tx 
 }
 
 // Get returns an export of a workspace for a person whom its permit names.
-func (s *Service) Get(ctx context.Context, workspaceID, person, id string) (*Export, error) {
-	if _, err := s.Workspaces.Open(ctx, workspaceID, person); err != nil {
+func (s *Service) Get(ctx context.Context, workspaceID string, who workspace.Who, id string) (*Export, error) {
+	if _, err := s.Workspaces.Open(ctx, workspaceID, who); err != nil {
 		return nil, err
 	}
 	e, err := s.load(ctx, s.DB, id)
@@ -205,8 +206,8 @@ func (s *Service) Get(ctx context.Context, workspaceID, person, id string) (*Exp
 }
 
 // Of lists the exports of a workspace, newest first.
-func (s *Service) Of(ctx context.Context, workspaceID, person string) ([]*Export, error) {
-	if _, err := s.Workspaces.Open(ctx, workspaceID, person); err != nil {
+func (s *Service) Of(ctx context.Context, workspaceID string, who workspace.Who) ([]*Export, error) {
+	if _, err := s.Workspaces.Open(ctx, workspaceID, who); err != nil {
 		return nil, err
 	}
 	ids, err := s.ids(ctx, workspaceID)
@@ -226,22 +227,22 @@ func (s *Service) Of(ctx context.Context, workspaceID, person string) ([]*Export
 }
 
 // Submit sends an export to the reviewers.
-func (s *Service) Submit(ctx context.Context, workspaceID, author, id string) (*Export, error) {
+func (s *Service) Submit(ctx context.Context, workspaceID string, author workspace.Who, id string) (*Export, error) {
 	if _, err := s.Get(ctx, workspaceID, author, id); err != nil {
 		return nil, err
 	}
-	return s.change(ctx, id, Event{Kind: EventSubmitted, At: s.Clock.Now(), Actor: author}, func(tx *store.Tx, e *Export) error {
-		return s.record(ctx, tx, author, "export.submitted", id, "ok", map[string]any{"files": string(e.Request.Digest)})
+	return s.change(ctx, id, Event{Kind: EventSubmitted, At: s.Clock.Now(), Actor: author.ID}, func(tx *store.Tx, e *Export) error {
+		return s.record(ctx, tx, author.ID, "export.submitted", id, "ok", map[string]any{"files": string(e.Request.Digest)})
 	})
 }
 
 // Withdraw takes an export back that is not decided yet.
-func (s *Service) Withdraw(ctx context.Context, workspaceID, author, id string) (*Export, error) {
+func (s *Service) Withdraw(ctx context.Context, workspaceID string, author workspace.Who, id string) (*Export, error) {
 	if _, err := s.Get(ctx, workspaceID, author, id); err != nil {
 		return nil, err
 	}
-	return s.change(ctx, id, Event{Kind: EventWithdrawn, At: s.Clock.Now(), Actor: author}, func(tx *store.Tx, e *Export) error {
-		return s.record(ctx, tx, author, "export.withdrawn", id, "ok", nil)
+	return s.change(ctx, id, Event{Kind: EventWithdrawn, At: s.Clock.Now(), Actor: author.ID}, func(tx *store.Tx, e *Export) error {
+		return s.record(ctx, tx, author.ID, "export.withdrawn", id, "ok", nil)
 	})
 }
 

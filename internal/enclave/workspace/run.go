@@ -30,7 +30,7 @@ const (
 
 // Submit queues a program. The error is a contract.Refusal for what the author can mend: "invalid",
 // "too_many", "no_sandbox", or a code of Open.
-func (s *Service) Submit(ctx context.Context, workspace, author, kind, title, code string) (*Job, error) {
+func (s *Service) Submit(ctx context.Context, workspace string, author Who, kind, title, code string) (*Job, error) {
 	w, err := s.Open(ctx, workspace, author)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (s *Service) Submit(ctx context.Context, workspace, author, kind, title, co
 	case strings.TrimSpace(code) == "" || len(code) > maxCode || !utf8.ValidString(code) || strings.ContainsRune(code, 0):
 		return nil, contract.Refuse("invalid", "code: 1 to %d bytes of text", maxCode)
 	}
-	j := &Job{ID: contract.NewID("job"), Workspace: w.ID, Author: author, Kind: kind, Title: title, Code: code, State: JobQueued, CreatedAt: s.Clock.Now()}
+	j := &Job{ID: contract.NewID("job"), Workspace: w.ID, Author: author.ID, Kind: kind, Title: title, Code: code, State: JobQueued, CreatedAt: s.Clock.Now()}
 	err = s.DB.InTx(ctx, func(tx *store.Tx) error {
 		n, err := s.unfinished(ctx, tx, w.ID)
 		if err != nil {
@@ -58,7 +58,7 @@ func (s *Service) Submit(ctx context.Context, workspace, author, kind, title, co
 		if err := s.insertJob(ctx, tx, j); err != nil {
 			return err
 		}
-		if err := s.record(ctx, tx, author, "job.submitted", j.ID, "ok", map[string]any{"workspace": w.ID, "kind": kind, "code": string(contract.DigestOf([]byte(code)))}); err != nil {
+		if err := s.record(ctx, tx, author.ID, "job.submitted", j.ID, "ok", map[string]any{"workspace": w.ID, "kind": kind, "code": string(contract.DigestOf([]byte(code)))}); err != nil {
 			return err
 		}
 		return s.Jobs.Insert(ctx, tx, "enclave.run", j.ID, map[string]string{"job": j.ID})
@@ -70,16 +70,16 @@ func (s *Service) Submit(ctx context.Context, workspace, author, kind, title, co
 }
 
 // JobsOf lists a workspace's jobs, newest first, for a person whom its permit names.
-func (s *Service) JobsOf(ctx context.Context, workspace, person string) ([]*Job, error) {
-	if _, err := s.Open(ctx, workspace, person); err != nil {
+func (s *Service) JobsOf(ctx context.Context, workspace string, who Who) ([]*Job, error) {
+	if _, err := s.Open(ctx, workspace, who); err != nil {
 		return nil, err
 	}
 	return s.jobsOf(ctx, workspace)
 }
 
 // Job returns one job of a workspace for a person whom its permit names.
-func (s *Service) Job(ctx context.Context, workspace, person, job string) (*Workspace, *Job, error) {
-	w, err := s.Open(ctx, workspace, person)
+func (s *Service) Job(ctx context.Context, workspace string, who Who, job string) (*Workspace, *Job, error) {
+	w, err := s.Open(ctx, workspace, who)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,8 +91,8 @@ func (s *Service) Job(ctx context.Context, workspace, person, job string) (*Work
 }
 
 // Cancel stops a queued or running job.
-func (s *Service) Cancel(ctx context.Context, workspace, person, job string) error {
-	_, j, err := s.Job(ctx, workspace, person, job)
+func (s *Service) Cancel(ctx context.Context, workspace string, who Who, job string) error {
+	_, j, err := s.Job(ctx, workspace, who, job)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *Service) Cancel(ctx context.Context, workspace, person, job string) err
 		if !wanted {
 			return contract.Refuse("conflict", "the job has ended already")
 		}
-		if err := s.record(ctx, tx, person, "job.cancelled", job, "ok", nil); err != nil {
+		if err := s.record(ctx, tx, who.ID, "job.cancelled", job, "ok", nil); err != nil {
 			return err
 		}
 		if j.State == JobQueued {
@@ -130,6 +130,17 @@ func (s *Service) stop(job string) {
 // ReadLog returns what a finished job printed.
 func (s *Service) ReadLog(ctx context.Context, w *Workspace, j *Job) ([]byte, error) {
 	return s.Unseal(ctx, w, filepath.Join(s.jobDir(j), "log.age"), maxOutput)
+}
+
+// ViewOutput is ReadOutput for a reader's page; the ledger keeps who looked at which job's output.
+func (s *Service) ViewOutput(ctx context.Context, w *Workspace, j *Job, who Who, name string) ([]byte, error) {
+	b, err := s.ReadOutput(ctx, w, j, name)
+	if err != nil {
+		return nil, err
+	}
+	return b, s.DB.InTx(ctx, func(tx *store.Tx) error {
+		return s.record(ctx, tx, who.ID, "output.viewed", j.ID, "ok", nil)
+	})
 }
 
 // ReadOutput returns one output of a job, checked against the digest taken when the job ended.

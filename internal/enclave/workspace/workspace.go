@@ -5,6 +5,7 @@
 package workspace
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,9 @@ import (
 
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// forever bounds the attempts to reach the portal: one that is away for weeks loses nothing.
+const forever = 30_000
 
 // States of a workspace.
 const (
@@ -74,6 +79,26 @@ func (w *Workspace) Person(id string) (contract.Person, bool) {
 		}
 	}
 	return contract.Person{}, false
+}
+
+// Who is a signed-in person: the id, and the public key of the passkey she signed in with. The officer's
+// signature covers id and key together, so both must stand in the permit. AnyKey is set in demonstrations
+// only, where one signs in without a passkey.
+type Who struct {
+	ID     string
+	SPKI   []byte
+	AnyKey bool
+}
+
+// Names reports whether the permit names the person with this key.
+func (w *Workspace) Names(who Who) bool {
+	p, ok := w.Person(who.ID)
+	if !ok || who.ID == "" {
+		return false
+	}
+	return who.AnyKey || slices.ContainsFunc(p.Credentials, func(c contract.PublicKey) bool {
+		return len(who.SPKI) > 0 && bytes.Equal(c.SPKI, who.SPKI)
+	})
 }
 
 // Output is one file that a job wrote, kept sealed.
@@ -176,7 +201,7 @@ func New(ctx context.Context, o Options) (*Service, error) {
 	if err := s.sweep(); err != nil {
 		return nil, err
 	}
-	o.Jobs.Handle("enclave.receipt", jobs.Options{Queue: "receipts", Workers: 1}, s.postReceipt)
+	o.Jobs.Handle("enclave.receipt", jobs.Options{Queue: "receipts", Workers: 1, MaxAttempts: forever}, s.postReceipt)
 	o.Jobs.Handle("enclave.run", jobs.Options{Queue: "compute", Workers: max(o.Workers, 1)}, s.run)
 	return s, nil
 }
@@ -200,11 +225,11 @@ func (s *Service) sweep() error {
 	return nil
 }
 
-// Open returns a workspace that person may work in now. The error is a contract.Refusal: "unknown" when
+// Open returns a workspace that a person may work in now. The error is a contract.Refusal: "unknown" when
 // there is none or the person is not named in its permit (which looks the same from outside), "expired",
 // "not_yet_valid" or another code of contract.VerifyPermit, "closed" or "waiting".
-func (s *Service) Open(ctx context.Context, id, person string) (*Workspace, error) {
-	w, err := s.named(ctx, id, person)
+func (s *Service) Open(ctx context.Context, id string, who Who) (*Workspace, error) {
+	w, err := s.named(ctx, id, who)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +246,7 @@ func (s *Service) Open(ctx context.Context, id, person string) (*Workspace, erro
 }
 
 // named returns the workspace when its permit names the person, whatever its state.
-func (s *Service) named(ctx context.Context, id, person string) (*Workspace, error) {
+func (s *Service) named(ctx context.Context, id string, who Who) (*Workspace, error) {
 	w, err := s.workspace(ctx, s.DB, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, contract.Refuse("unknown", "there is no such workspace")
@@ -229,7 +254,7 @@ func (s *Service) named(ctx context.Context, id, person string) (*Workspace, err
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := w.Person(person); !ok || person == "" {
+	if !w.Names(who) {
 		return nil, contract.Refuse("unknown", "there is no such workspace")
 	}
 	return w, nil
@@ -260,22 +285,37 @@ func (s *Service) InForce(ctx context.Context, id string) (*Workspace, error) {
 
 // Of lists the workspaces whose permit names the person, newest first; closed and waiting ones too, so
 // that she sees why she cannot work.
-func (s *Service) Of(ctx context.Context, person string) ([]*Workspace, error) {
+func (s *Service) Of(ctx context.Context, who Who) ([]*Workspace, error) {
 	all, err := s.workspaces(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []*Workspace
 	for _, w := range all {
-		if _, ok := w.Person(person); ok {
+		if w.Names(who) {
 			out = append(out, w)
 		}
 	}
 	return out, nil
 }
 
-// All lists every workspace, for sign-in.
-func (s *Service) All(ctx context.Context) ([]*Workspace, error) { return s.workspaces(ctx) }
+// Member reports whether a permit in force names the person with this key.
+func (s *Service) Member(ctx context.Context, who Who) (bool, error) {
+	named, err := s.Of(ctx, who)
+	if err != nil {
+		return false, err
+	}
+	for _, w := range named {
+		var refusal *contract.Refusal
+		switch err := s.inForce(w); {
+		case err == nil && w.State != StateClosed:
+			return true, nil
+		case err != nil && !errors.As(err, &refusal):
+			return false, err
+		}
+	}
+	return false, nil
+}
 
 // Named lists everybody whom a permit in force names, with the credentials it gives them.
 func (s *Service) Named(ctx context.Context) ([]contract.Person, error) {
@@ -285,8 +325,12 @@ func (s *Service) Named(ctx context.Context) ([]contract.Person, error) {
 	}
 	var out []contract.Person
 	for _, w := range all {
-		if w.State != StateClosed && s.inForce(w) == nil {
+		var refusal *contract.Refusal
+		switch err := s.inForce(w); {
+		case err == nil && w.State != StateClosed:
 			out = append(out, w.Permit.Persons...)
+		case err != nil && !errors.As(err, &refusal):
+			return nil, err
 		}
 	}
 	return out, nil
@@ -294,6 +338,11 @@ func (s *Service) Named(ctx context.Context) ([]contract.Person, error) {
 
 func (s *Service) dir(workspace string) string {
 	return filepath.Join(s.Dir, "workspaces", workspace)
+}
+
+// Record writes one ledger entry for the front door.
+func (s *Service) Record(ctx context.Context, tx *store.Tx, actor, action, target, outcome string, details map[string]any) error {
+	return s.record(ctx, tx, actor, action, target, outcome, details)
 }
 
 // record writes one ledger entry in the transaction of the row it tells about.

@@ -107,7 +107,7 @@ func TestExamine(t *testing.T) {
 		{"picture", "a.png", string(picture), Review, "type_picture", 0, ""},
 		{"picture named csv", "a.csv", string(picture), Fail, "type_disguised", 0, ""},
 		{"picture with a text block", "a.png", string(withText), Fail, "picture_hidden", 0, ""},
-		{"picture with a tail", "a.png", string(picture) + "secret", Fail, "picture_hidden", 0, ""},
+		{"picture with a tail", "a.png", string(picture) + "secret", Fail, "picture_tail", 0, ""},
 		{"picture cut short", "a.png", string(picture[:40]), Fail, "picture_damaged", 0, ""},
 		{"empty", "a.csv", "", Fail, "type_empty", 0, ""},
 	} {

@@ -53,7 +53,7 @@ func (e *examiner) examine(name string, content []byte) {
 	switch {
 	case known && k == KindText && e.report.Kind == KindTable: // a table named .txt is examined as a table
 	case !known || k != e.report.Kind:
-		e.add("type", Fail, 0, "", "type_disguised", "suffix", "“"+suffix+"”", "kind", string(e.report.Kind))
+		e.add("type", Fail, 0, "", "type_disguised", "suffix", "“"+suffix+"”")
 	}
 }
 
@@ -103,17 +103,17 @@ func (e *examiner) picture(content []byte) {
 			break
 		}
 		if !strings.Contains(plainChunks, " "+kind+" ") {
-			e.add("picture", Fail, 0, "", "picture_hidden", "chunk", "a “"+strings.ToValidUTF8(kind, "?")+"” block")
+			e.add("picture", Fail, 0, "", "picture_hidden", "chunk", "“"+strings.ToValidUTF8(kind, "?")+"”")
 		}
 		ended = kind == "IEND"
 		rest = rest[n+12:]
 	}
 	if !ended {
-		e.add("picture", Fail, 0, "", "picture_damaged", "error", "it is cut short")
+		e.add("picture", Fail, 0, "", "picture_damaged")
 		return
 	}
 	if len(rest) > 0 {
-		e.add("picture", Fail, 0, "", "picture_hidden", "chunk", itoa(len(rest))+" bytes after its end")
+		e.add("picture", Fail, 0, "", "picture_tail", "bytes", itoa(len(rest)))
 	}
 	cfg, err := png.DecodeConfig(bytes.NewReader(content))
 	if err == nil && (cfg.Width > maxPictureSide || cfg.Height > maxPictureSide) {
@@ -123,7 +123,7 @@ func (e *examiner) picture(content []byte) {
 		_, err = png.Decode(bytes.NewReader(content))
 	}
 	if err != nil {
-		e.add("picture", Fail, 0, "", "picture_damaged", "error", err.Error())
+		e.add("picture", Fail, 0, "", "picture_damaged")
 	}
 }
 
@@ -147,12 +147,12 @@ func (e *examiner) text(suffix string, content []byte) {
 	}
 	records, err := parse(content, comma)
 	if err != nil {
-		row := 0
+		row := 1
 		var pe *csv.ParseError
 		if errors.As(err, &pe) {
 			row = pe.Line
 		}
-		e.add("csv", Fail, row, "", "csv_damaged", "error", err.Error())
+		e.add("csv", Fail, row, "", "csv_damaged")
 		return
 	}
 	e.add("type", Pass, 0, "", "type_ok")
