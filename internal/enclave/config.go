@@ -42,6 +42,7 @@ type Door struct {
 
 // Sandbox says how jobs run.
 type Sandbox struct {
+	Binary  string         `yaml:"binary"`   // program with the sub-commands that run inside; empty: this one
 	Scratch string         `yaml:"scratch"`  // for decrypted data, best on a memory file system; empty: one below /dev/shm
 	Require []string       `yaml:"require"`  // layers beyond those always required: "cgroup"
 	Limits  sandbox.Limits `yaml:"limits"`   // of one job; what is 0 has the default

@@ -101,7 +101,7 @@ func (m *Main) open(ctx context.Context) (err error) {
 
 // sandbox builds the runner and has the self-test attack it. The error is why no job may run.
 func (m *Main) sandbox(ctx context.Context) (*sandbox.Runner, error) {
-	r, err := sandbox.New(sandbox.Config{Scratch: m.cfg.Sandbox.Scratch, Require: m.cfg.Sandbox.Require})
+	r, err := sandbox.New(sandbox.Config{Binary: m.cfg.Sandbox.Binary, Scratch: m.cfg.Sandbox.Scratch, Require: m.cfg.Sandbox.Require})
 	if err != nil {
 		m.log.Error("no job will run", "err", err)
 		return nil, err

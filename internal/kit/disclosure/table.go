@@ -313,8 +313,12 @@ func (e *examiner) labels(c *column, haveCounts bool) {
 	if mixed > 0 {
 		e.add("mixed", Review, 0, c.name, "mixed", "name", c.name)
 	}
-	if filled >= 10 && opaque*10 >= filled*9 && distinct(c.cells)*10 >= filled*9 {
-		e.add("identifier", worse(Review), 0, c.name, "opaque", "name", c.name)
+	if filled >= 3 && opaque*10 >= filled*9 && distinct(c.cells)*10 >= filled*9 {
+		o := Review
+		if filled >= e.p.Threshold {
+			o = worse(o)
+		}
+		e.add("identifier", o, 0, c.name, "opaque", "name", c.name)
 		return
 	}
 	e.unique(c, haveCounts)
