@@ -79,6 +79,7 @@ type act struct {
 	cents           int32
 	rate            int32
 	prescribed      day
+	qualifier       int32 // DPN_QLF; 71 is care in a public hospital reported for information, which studies leave out
 }
 
 // statement is a set of lines billed together.
@@ -106,6 +107,17 @@ func (l *life) open(at day) statement {
 	return s
 }
 
+// workday moves a Sunday, when practices and pharmacies are closed, to a day of the week after.
+func (l *life) workday(at day) day {
+	if (at+4)%7 != 0 { // 1970-01-01 was a Thursday
+		return at
+	}
+	if later := at + 1 + l.ticket%6; later <= l.to {
+		return later
+	}
+	return at
+}
+
 // bill writes one claim line.
 func (s *statement) bill(a act) {
 	s.line++
@@ -121,7 +133,7 @@ func (s *statement) bill(a act) {
 		presc = s.l.p.birth
 	}
 	s.l.w.prs.add(s.key, dateOf(s.at).flux, s.emitter, s.dct, s.line, s.at, presc, a.nat, a.spec, a.prof,
-		s.dept*carersPerDepartment+a.carer, a.qty, a.cents, a.cents*rate/100, rate, s.exo, 0, s.age, int32(s.l.p.sex), s.dept)
+		s.dept*carersPerDepartment+a.carer, a.qty, a.cents, a.cents*rate/100, rate, s.exo, a.qualifier, s.age, int32(s.l.p.sex), s.dept)
 }
 
 // dispense writes a drug: the claim line and the pharmacy line that goes with it.
@@ -155,7 +167,7 @@ func (l *life) pharmacy(at, prescribed day, list []int32, share []float64) {
 			continue
 		}
 		if !opened {
-			s, opened = l.open(at), true
+			s, opened = l.open(l.workday(at)), true
 		}
 		s.dispense(d+int32(l.r.n(presentations)), 1+int32(l.r.n(5)/4), prescribed)
 	}
@@ -166,7 +178,7 @@ func (l *life) seeGP(at day) {
 	if at > l.to || at < l.from {
 		return
 	}
-	s := l.open(at)
+	s := l.open(l.workday(at))
 	nat, cents := int32(natGP), int32(3000)
 	if s.age >= 82 && l.r.chance(0.5) {
 		nat = natHomeVisit
@@ -182,7 +194,7 @@ func (l *life) seeSpecialist(at day, spec int32) {
 	if at > l.to || at < l.from {
 		return
 	}
-	s := l.open(at)
+	s := l.open(l.workday(at))
 	s.bill(act{nat: natSpecialist, spec: spec, carer: otherCarer(spec), qty: 100, cents: 3150 + spec*40, rate: 70})
 	if l.r.chance(0.4) {
 		s.bill(act{nat: natTechnical, spec: spec, carer: otherCarer(spec), qty: 100, cents: 4800 + spec*90, rate: 70})
@@ -194,7 +206,7 @@ func (l *life) laboratory(at, prescribed day) {
 	if at > l.to || at < l.from {
 		return
 	}
-	s := l.open(at)
+	s := l.open(l.workday(at))
 	lab := otherCarer(8 + int32(l.p.number&3))
 	groups := 1 + l.r.n(3)
 	for range groups {
@@ -302,7 +314,7 @@ func (l *life) emergency(at day, diagnosis int32, admitted bool, severe bool) da
 	l.w.recordOf(inOSCOUR, visit, p, id.altered)
 	if !admitted {
 		s := l.open(at)
-		s.bill(act{nat: natEmergency, qty: 100, cents: 2528, rate: 80, carer: otherCarer(20)})
+		s.bill(act{nat: natEmergency, qty: 100, cents: 2528, rate: 80, carer: otherCarer(20), qualifier: 71})
 	}
 	return leave / 1440
 }

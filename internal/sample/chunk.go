@@ -397,7 +397,7 @@ func (w *chunk) student(r *rng, l *life) {
 	if ill("anxiety") {
 		fear += 6
 	}
-	mass := 2050 + r.n(500) + r.n(400)
+	mass := 1880 + r.n(500) + r.n(400)
 	if ill("obesity") {
 		mass += 900
 	}

@@ -49,7 +49,22 @@ var (
 	})
 )
 
+// childEnv names the directory that a process started by a test generates into, as it would be killed.
+const childEnv = "SAMPLE_TEST_CHILD_OUT"
+
+func childOptions(out string) Options {
+	return Options{People: 20000, Seed: 5, Years: 1, Out: out, Format: Parquet}
+}
+
 func TestMain(m *testing.M) {
+	if out := os.Getenv(childEnv); out != "" {
+		o := childOptions(out)
+		o.Progress = func(done, total int64, unit string) { os.Stdout.WriteString("working\n") }
+		if _, err := Generate(context.Background(), o); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
+	}
 	load()
 	dir, err := os.MkdirTemp("", "sample-test")
 	if err != nil {

@@ -181,7 +181,7 @@ func (l *life) regimen() {
 				continue
 			}
 			if !opened {
-				s, opened = l.open(at), true
+				s, opened = l.open(l.workday(at)), true
 			}
 			s.dispense(list[k], 1, prescribed)
 		}
@@ -362,7 +362,7 @@ var (
 )
 
 func (l *life) dentist(at day) {
-	s := l.open(at)
+	s := l.open(l.workday(at))
 	s.bill(act{nat: natDental, spec: 36, prof: actDentist, carer: otherCarer(19), qty: 100, cents: 2300, rate: 60})
 	for range l.r.n(3) {
 		s.bill(act{nat: natScaling, spec: 36, prof: actDentist, carer: otherCarer(19), qty: 100, cents: int32(l.r.between(2892, 12000)), rate: 60})

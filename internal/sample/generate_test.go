@@ -1,12 +1,14 @@
 package sample
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -228,6 +230,43 @@ func TestStoppedRunLeavesNothing(t *testing.T) {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+// A process killed at any point leaves no sample at all, and the next run makes the whole of it.
+func TestKilledProcess(t *testing.T) {
+	parent := t.TempDir()
+	out := filepath.Join(parent, "s")
+	for lines := 1; lines <= 7; lines += 3 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childEnv+"="+out)
+		from, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewScanner(from)
+		for range lines {
+			if !in.Scan() {
+				t.Fatal("the process ended before it was killed")
+			}
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Wait(); err == nil {
+			t.Fatal("the process was not killed")
+		}
+		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("after a kill: %v", err)
+		}
+	}
+	s := generate(t, childOptions(out))
+	left, err := os.ReadDir(parent)
+	if err != nil || len(left) != 1 || s.Counts.People != 20000 {
+		t.Errorf("%v, %v, %+v", left, err, s.Counts)
 	}
 }
 

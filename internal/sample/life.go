@@ -63,6 +63,9 @@ func prepare() []prepared {
 
 // atAge interpolates a rate between the middles of the decades of age.
 func (ill *illness) atAge(age float64, sex uint8) float64 {
+	if ill.below > 0 && age >= ill.below {
+		return 0
+	}
 	x := (age - 5) / 10
 	var v float64
 	switch i := int(math.Floor(x)); {

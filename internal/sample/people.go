@@ -94,7 +94,7 @@ func (s *settlement) household() {
 	case x < 0.09:
 		s.single(home, r.between(18, 34))
 	case x < 0.19:
-		s.single(home, r.between(30, 64))
+		s.single(home, r.between(30, 64)) // many of the fathers whom lone mothers live without
 	case x < 0.24:
 		a, b := s.couple(home, r.between(22, 34), 0.12)
 		if r.chance(0.5) {
@@ -151,8 +151,11 @@ func (s *settlement) move(members ...int32) {
 
 func (s *settlement) sexAt(age int) uint8 {
 	women := 0.5
-	if age > 60 {
+	switch {
+	case age > 60:
 		women += float64(age-60) * 0.007
+	case age >= 30:
+		women = 0.32
 	}
 	if s.r.chance(women) {
 		return 2
