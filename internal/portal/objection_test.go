@@ -94,7 +94,12 @@ func (h *hub) answer(c *http.Client, o contract.Order, status contract.ReceiptSt
 
 func post(t *testing.T, c *http.Client, address string) (*http.Response, string) {
 	t.Helper()
-	resp, err := c.PostForm(address, url.Values{})
+	return postForm(t, c, address, nil)
+}
+
+func postForm(t *testing.T, c *http.Client, address string, form url.Values) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.PostForm(address, form)
 	if err != nil {
 		t.Fatal(err)
 	}
