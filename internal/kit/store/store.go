@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -47,10 +48,24 @@ type Querier interface {
 	QueryRow(ctx context.Context, query string, args ...any) Row
 }
 
-// DB is an open database. Exactly one of the two fields is set.
+// ErrText is returned for text that PostgreSQL does not store and SQLite would: a NUL byte, or bytes that
+// are not UTF-8. Both refuse it here, so that what works on one works on the other.
+var ErrText = errors.New("text with a NUL byte or not in UTF-8")
+
+// ErrBusy is returned when a transaction could not begin on SQLite, which has one writer at a time.
+var ErrBusy = errors.New("another transaction is taking very long, or a transaction was begun inside a transaction")
+
+// queueFor is how long a transaction waits in the process's own queue on SQLite.
+const queueFor = time.Minute
+
+// DB is an open database. Exactly one of the first two fields is set.
 type DB struct {
 	SQLite *sql.DB
 	Pool   *pgxpool.Pool
+
+	// writer holds one token: transactions of this process queue for SQLite's single writer in the order
+	// they come, instead of polling its lock.
+	writer chan struct{}
 }
 
 // Tx is a transaction. Exactly one of the two fields is set.
@@ -76,7 +91,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
 		// synchronous=FULL: a decision that was shown as taken survives a power cut.
 		q := url.Values{"_pragma": {"journal_mode(WAL)", "busy_timeout(10000)", "foreign_keys(1)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
-		db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 		if err != nil {
 			return nil, fmt.Errorf("open sqlite: %w", err)
 		}
@@ -84,7 +99,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 			db.Close()
 			return nil, fmt.Errorf("open sqlite %s: %w", path, err)
 		}
-		return &DB{SQLite: db}, nil
+		return &DB{SQLite: db, writer: make(chan struct{}, 1)}, nil
 	}
 	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
 		pool, err := pgxpool.New(ctx, dsn)
@@ -132,24 +147,13 @@ func (db *DB) Migrate(ctx context.Context, room string, migrations fs.FS) error 
 	return nil
 }
 
-// InTx runs f in a transaction and commits if it returns nil. On PostgreSQL the isolation is
-// serializable and f is run again after a serialization failure, so f must have no other side effect.
+// InTx runs f in a transaction and commits if it returns nil. f must return the errors of its statements:
+// after one PostgreSQL refuses the rest of the transaction. On PostgreSQL the isolation is serializable
+// and f is run again after a serialization failure, so f must have no other side effect. On SQLite one
+// transaction runs at a time; beginning one inside another is ErrBusy.
 func (db *DB) InTx(ctx context.Context, f func(*Tx) error) error {
 	if db.SQLite != nil {
-		tx, err := db.SQLite.BeginTx(ctx, nil)
-		if err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
-		defer tx.Rollback()
-		t := &Tx{SQLite: tx}
-		if err := f(t); err != nil {
-			return err
-		}
-		if err := tx.Commit(); err != nil {
-			return err
-		}
-		t.committed()
-		return nil
+		return db.inSQLite(ctx, f)
 	}
 	for attempt := 0; ; attempt++ {
 		var t *Tx
@@ -169,7 +173,39 @@ func (db *DB) InTx(ctx context.Context, f func(*Tx) error) error {
 	}
 }
 
+func (db *DB) inSQLite(ctx context.Context, f func(*Tx) error) error {
+	wait := time.NewTimer(queueFor)
+	defer wait.Stop()
+	select {
+	case db.writer <- struct{}{}:
+	case <-wait.C:
+		return fmt.Errorf("begin: %w", ErrBusy)
+	case <-ctx.Done():
+		return fmt.Errorf("begin: %w", ctx.Err())
+	}
+	t, err := func() (*Tx, error) {
+		defer func() { <-db.writer }()
+		tx, err := db.SQLite.BeginTx(ctx, nil)
+		if err != nil {
+			return nil, fmt.Errorf("begin: %w", err)
+		}
+		defer tx.Rollback() // nothing to do after a commit
+		t := &Tx{SQLite: tx}
+		if err := f(t); err != nil {
+			return nil, err
+		}
+		return t, tx.Commit()
+	}()
+	if err == nil {
+		t.committed() // outside the queue: a callback may begin its own transaction
+	}
+	return err
+}
+
 func (db *DB) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	if err := checkText(args); err != nil {
+		return 0, err
+	}
 	if db.SQLite != nil {
 		return sqliteExec(db.SQLite.ExecContext(ctx, q, args...))
 	}
@@ -177,6 +213,9 @@ func (db *DB) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 }
 
 func (db *DB) Query(ctx context.Context, q string, args ...any) (Rows, error) {
+	if err := checkText(args); err != nil {
+		return nil, err
+	}
 	if db.SQLite != nil {
 		return sqliteQuery(db.SQLite.QueryContext(ctx, q, args...))
 	}
@@ -184,6 +223,9 @@ func (db *DB) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 }
 
 func (db *DB) QueryRow(ctx context.Context, q string, args ...any) Row {
+	if err := checkText(args); err != nil {
+		return failedRow{err}
+	}
 	if db.SQLite != nil {
 		return row{db.SQLite.QueryRowContext(ctx, q, args...)}
 	}
@@ -191,6 +233,9 @@ func (db *DB) QueryRow(ctx context.Context, q string, args ...any) Row {
 }
 
 func (tx *Tx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	if err := checkText(args); err != nil {
+		return 0, err
+	}
 	if tx.SQLite != nil {
 		return sqliteExec(tx.SQLite.ExecContext(ctx, q, args...))
 	}
@@ -198,6 +243,9 @@ func (tx *Tx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 }
 
 func (tx *Tx) Query(ctx context.Context, q string, args ...any) (Rows, error) {
+	if err := checkText(args); err != nil {
+		return nil, err
+	}
 	if tx.SQLite != nil {
 		return sqliteQuery(tx.SQLite.QueryContext(ctx, q, args...))
 	}
@@ -205,6 +253,9 @@ func (tx *Tx) Query(ctx context.Context, q string, args ...any) (Rows, error) {
 }
 
 func (tx *Tx) QueryRow(ctx context.Context, q string, args ...any) Row {
+	if err := checkText(args); err != nil {
+		return failedRow{err}
+	}
 	if tx.SQLite != nil {
 		return row{tx.SQLite.QueryRowContext(ctx, q, args...)}
 	}
@@ -236,12 +287,38 @@ func (r row) Scan(dest ...any) error {
 	if errors.Is(err, sql.ErrNoRows) || errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
-	return err
+	return conflict(err) // INSERT … RETURNING
 }
+
+// failedRow is a query that was not run.
+type failedRow struct{ err error }
+
+func (r failedRow) Scan(...any) error { return r.err }
 
 type sqliteRows struct{ *sql.Rows }
 
-func (r sqliteRows) Close() { r.Rows.Close() }
+func (r sqliteRows) Close()     { r.Rows.Close() }
+func (r sqliteRows) Err() error { return conflict(r.Rows.Err()) }
+
+type pgRows struct{ pgx.Rows }
+
+func (r pgRows) Err() error { return conflict(r.Rows.Err()) }
+
+func checkText(args []any) error {
+	for _, a := range args {
+		switch s := a.(type) {
+		case string:
+			if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+				return ErrText
+			}
+		case *string:
+			if s != nil && (strings.IndexByte(*s, 0) >= 0 || !utf8.ValidString(*s)) {
+				return ErrText
+			}
+		}
+	}
+	return nil
+}
 
 func sqliteExec(res sql.Result, err error) (int64, error) {
 	if err != nil {
@@ -268,7 +345,7 @@ func pgQuery(r pgx.Rows, err error) (Rows, error) {
 	if err != nil {
 		return nil, conflict(err)
 	}
-	return r, nil
+	return pgRows{r}, nil
 }
 
 func conflict(err error) error {
