@@ -215,7 +215,9 @@ func (g *Gateway) output(ctx context.Context, a *Application, u Actor, err error
 	return &caseOutput{v}, err
 }
 
-type listInput struct{}
+type listInput struct {
+	State string `query:"state" enum:"DRAFT,SUBMITTED,PRE_SCREENING,AWAITING_ADDITIONAL_INFORMATION,PROCESSING,DECISION_ISSUED,WITHDRAWN" doc:"Only cases in this state"`
+}
 
 type listOutput struct {
 	Body struct {
@@ -223,7 +225,7 @@ type listOutput struct {
 	}
 }
 
-func (g *Gateway) apiList(ctx context.Context, _ *listInput) (*listOutput, error) {
+func (g *Gateway) apiList(ctx context.Context, in *listInput) (*listOutput, error) {
 	u := actorOf(ctx)
 	var cases []*Application
 	var err error
@@ -238,6 +240,9 @@ func (g *Gateway) apiList(ctx context.Context, _ *listInput) (*listOutput, error
 	out := &listOutput{}
 	out.Body.Applications = []CaseView{}
 	for _, a := range cases {
+		if in.State != "" && a.State != State(in.State) {
+			continue
+		}
 		v, err := g.view(ctx, a, u)
 		if err != nil {
 			return nil, err
@@ -383,7 +388,11 @@ func (g *Gateway) mandateView(m *Mandate) MandateView {
 	return MandateView{m.ID, m.Seq, m.Scope, m.Signed != nil, m.InForce(g.Now()), m.Permit.ID, m.Permit.ValidUntil}
 }
 
-func (g *Gateway) apiMandates(ctx context.Context, _ *listInput) (*mandatesOutput, error) {
+type mandatesInput struct {
+	InForce bool `query:"in_force" doc:"Only mandates under which counts can be asked for now"`
+}
+
+func (g *Gateway) apiMandates(ctx context.Context, in *mandatesInput) (*mandatesOutput, error) {
 	if err := api.Allow(ctx, access.PermitRead, access.Resource{}); err != nil {
 		return nil, err
 	}
@@ -394,6 +403,9 @@ func (g *Gateway) apiMandates(ctx context.Context, _ *listInput) (*mandatesOutpu
 	out := &mandatesOutput{}
 	out.Body.Mandates = []MandateView{}
 	for _, m := range list {
+		if in.InForce && !m.InForce(g.Now()) {
+			continue
+		}
 		out.Body.Mandates = append(out.Body.Mandates, g.mandateView(m))
 	}
 	return out, nil

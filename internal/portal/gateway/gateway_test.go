@@ -13,23 +13,23 @@ import (
 	"github.com/mitral-health/mitral/internal/kit/store"
 	"github.com/mitral-health/mitral/internal/kit/store/storetest"
 	"github.com/mitral-health/mitral/internal/portal/gateway"
-	. "github.com/mitral-health/mitral/internal/portal/gateway/gatewaytest"
+	"github.com/mitral-health/mitral/internal/portal/gateway/gatewaytest"
 )
 
 func TestFromBasketToResult(t *testing.T) {
-	h := New(t, storetest.SQLite(t), NewClock())
+	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
 	a := h.Authorised()
-	a = h.Run(Otto, a, gateway.Action{Command: gateway.CmdDraft})
+	a = h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdDraft})
 	if a.Step != "permit" || a.Draft == nil || a.State != gateway.StateProcessing {
 		t.Fatalf("state %s step %s", a.State, a.Step)
 	}
-	a = h.Run(Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(Otto, a.Draft)})
+	a = h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(gatewaytest.Otto, a.Draft)})
 	if a.State != gateway.StateDecided || a.Decision != gateway.DecisionPositive {
 		t.Fatalf("after signing: %s %s", a.State, a.Decision)
 	}
 	// The inner zones' own gate accepts exactly what was stored.
-	p, err := contract.VerifyPermit(a.Signed.Signed, contracttest.Roll(h.Keys[Otto.ID]), h.Clock.Now())
+	p, err := contract.VerifyPermit(a.Signed.Signed, contracttest.Roll(h.Keys[gatewaytest.Otto.ID]), h.Clock.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,18 +74,18 @@ func TestFromBasketToResult(t *testing.T) {
 	if err := h.Release(export); contract.RefusalCode(err) != "out_of_scope" {
 		t.Errorf("export of an unknown permit: %v", err)
 	}
-	a, err = h.Case(ctx, Paul, a.ID)
+	a, err = h.Case(ctx, gatewaytest.Paul, a.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a.Provision.Report.Persons.Matched != 120 || a.Workspace.Workspace.URL != "https://enclave.example/" || len(a.Results) != 1 {
 		t.Errorf("provision %+v, workspace %+v, results %v", a.Provision, a.Workspace, a.Results)
 	}
-	signed, err := h.Permit(ctx, Rita, p.ID)
+	signed, err := h.Permit(ctx, gatewaytest.Rita, p.ID)
 	if err != nil || !slices.Equal(signed.Permit, a.Signed.Signed.Permit) {
 		t.Errorf("permit by id: %v", err)
 	}
-	if _, err := h.Permit(ctx, Nobody, p.ID); !isDenied(err, "not_readable") {
+	if _, err := h.Permit(ctx, gatewaytest.Nobody, p.ID); !isDenied(err, "not_readable") {
 		t.Errorf("permit for a stranger: %v", err)
 	}
 	// One ledger entry per event waits in the outbox.
@@ -100,41 +100,41 @@ func isDenied(err error, code string) bool {
 }
 
 func TestSignatureMustHold(t *testing.T) {
-	h := New(t, storetest.SQLite(t), NewClock())
+	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
-	a := h.Run(Otto, h.Authorised(), gateway.Action{Command: gateway.CmdDraft})
+	a := h.Run(gatewaytest.Otto, h.Authorised(), gateway.Action{Command: gateway.CmdDraft})
 	try := func(u gateway.Actor, as *contract.Assertion) error {
 		_, err := h.Do(ctx, u, a.ID, gateway.Action{Command: gateway.CmdSign, ExpectedSeq: a.Seq, Assertion: as})
 		return err
 	}
-	other := h.Keys[Otto.ID].Assert(t, make([]byte, 32))
-	if err := try(Otto, &other); contract.RefusalCode(err) != "altered" {
+	other := h.Keys[gatewaytest.Otto.ID].Assert(t, make([]byte, 32))
+	if err := try(gatewaytest.Otto, &other); contract.RefusalCode(err) != "altered" {
 		t.Errorf("signature over another permit: %v", err)
 	}
-	if err := try(Otto, h.Assert(Rita, a.Draft)); contract.RefusalCode(err) != "bad_signature" {
+	if err := try(gatewaytest.Otto, h.Assert(gatewaytest.Rita, a.Draft)); contract.RefusalCode(err) != "bad_signature" {
 		t.Errorf("somebody else's key: %v", err)
 	}
-	broken := *h.Assert(Otto, a.Draft)
+	broken := *h.Assert(gatewaytest.Otto, a.Draft)
 	broken.Signature = append(slices.Clone(broken.Signature[:len(broken.Signature)-1]), broken.Signature[len(broken.Signature)-1]^1)
-	if err := try(Otto, &broken); contract.RefusalCode(err) != "bad_signature" {
+	if err := try(gatewaytest.Otto, &broken); contract.RefusalCode(err) != "bad_signature" {
 		t.Errorf("broken signature: %v", err)
 	}
-	if err := try(Rita, h.Assert(Otto, a.Draft)); !isDenied(err, "wrong_role") {
+	if err := try(gatewaytest.Rita, h.Assert(gatewaytest.Otto, a.Draft)); !isDenied(err, "wrong_role") {
 		t.Errorf("a researcher signs: %v", err)
 	}
-	if err := try(Otto, nil); !invalidCode(err, "nothing_sent") {
+	if err := try(gatewaytest.Otto, nil); !invalidCode(err, "nothing_sent") {
 		t.Errorf("no assertion: %v", err)
 	}
-	good := h.Assert(Otto, a.Draft)
+	good := h.Assert(gatewaytest.Otto, a.Draft)
 	h.Clock.Move(gateway.DraftLife + time.Second)
-	if err := try(Otto, good); !invalidCode(err, "draft_stale") {
+	if err := try(gatewaytest.Otto, good); !invalidCode(err, "draft_stale") {
 		t.Errorf("stale draft: %v", err)
 	}
-	if b, err := h.Case(ctx, Otto, a.ID); err != nil || b.Signed != nil || b.Seq != a.Seq {
+	if b, err := h.Case(ctx, gatewaytest.Otto, a.ID); err != nil || b.Signed != nil || b.Seq != a.Seq {
 		t.Errorf("a refused signature left something behind: %v", err)
 	}
-	a = h.Run(Otto, a, gateway.Action{Command: gateway.CmdDraft})
-	h.Run(Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(Otto, a.Draft)})
+	a = h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdDraft})
+	h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(gatewaytest.Otto, a.Draft)})
 }
 
 func invalidCode(err error, code string) bool {
@@ -143,34 +143,34 @@ func invalidCode(err error, code string) bool {
 }
 
 func TestNoLostUpdate(t *testing.T) {
-	h := New(t, storetest.SQLite(t), NewClock())
+	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
-	a, err := h.Create(ctx, Rita, "Statins", nil)
+	a, err := h.Create(ctx, gatewaytest.Rita, "Statins", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := gateway.Answers{Project: &gateway.ProjectPage{Title: "First"}}
-	h.Run(Rita, a, gateway.Action{Command: gateway.CmdSave, Answers: &first})
-	_, err = h.Do(ctx, Rita, a.ID, gateway.Action{Command: gateway.CmdSave, ExpectedSeq: a.Seq, Answers: &gateway.Answers{Project: &gateway.ProjectPage{Title: "Second"}}})
+	h.Run(gatewaytest.Rita, a, gateway.Action{Command: gateway.CmdSave, Answers: &first})
+	_, err = h.Do(ctx, gatewaytest.Rita, a.ID, gateway.Action{Command: gateway.CmdSave, ExpectedSeq: a.Seq, Answers: &gateway.Answers{Project: &gateway.ProjectPage{Title: "Second"}}})
 	var c *gateway.Conflict
 	if !errors.As(err, &c) || c.Found != a.Seq+1 {
 		t.Fatalf("second writer: %v", err)
 	}
-	if b, err := h.Case(ctx, Rita, a.ID); err != nil || b.Title() != "First" {
+	if b, err := h.Case(ctx, gatewaytest.Rita, a.ID); err != nil || b.Title() != "First" {
 		t.Errorf("title %q, %v", b.Title(), err)
 	}
 }
 
 func TestManyWritersOneWins(t *testing.T) {
 	storetest.Both(t, func(t *testing.T, db *store.DB) {
-		h := New(t, db, NewClock())
+		h := gatewaytest.New(t, db, gatewaytest.NewClock())
 		ctx := context.Background()
 		a := h.Submitted()
 		var wg sync.WaitGroup
 		errs := make([]error, 8)
 		for i := range errs {
 			wg.Go(func() {
-				_, errs[i] = h.Do(ctx, Hanna, a.ID, gateway.Action{Command: gateway.CmdComplete, ExpectedSeq: a.Seq})
+				_, errs[i] = h.Do(ctx, gatewaytest.Hanna, a.ID, gateway.Action{Command: gateway.CmdComplete, ExpectedSeq: a.Seq})
 			})
 		}
 		wg.Wait()
@@ -193,12 +193,12 @@ func TestManyWritersOneWins(t *testing.T) {
 // TestStoreConformance walks one case on each database and reads it back the same.
 func TestStoreConformance(t *testing.T) {
 	storetest.Both(t, func(t *testing.T, db *store.DB) {
-		h := New(t, db, NewClock())
+		h := gatewaytest.New(t, db, gatewaytest.NewClock())
 		ctx := context.Background()
 		a := h.Authorised()
-		a = h.Run(Otto, a, gateway.Action{Command: gateway.CmdDraft})
-		a = h.Run(Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(Otto, a.Draft)})
-		again, err := h.Case(ctx, Rita, a.ID)
+		a = h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdDraft})
+		a = h.Run(gatewaytest.Otto, a, gateway.Action{Command: gateway.CmdSign, Assertion: h.Assert(gatewaytest.Otto, a.Draft)})
+		again, err := h.Case(ctx, gatewaytest.Rita, a.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,55 +207,55 @@ func TestStoreConformance(t *testing.T) {
 				t.Errorf("event %d: %+v", i, e)
 			}
 		}
-		if mine, err := h.Mine(ctx, Paul); err != nil || len(mine) != 1 {
+		if mine, err := h.Mine(ctx, gatewaytest.Paul); err != nil || len(mine) != 1 {
 			t.Errorf("Paul's cases: %d %v", len(mine), err)
 		}
 		b := h.Submitted()
 		h.Clock.Move(time.Hour)
 		c := h.Submitted()
-		board, err := h.Board(ctx, Hanna)
+		board, err := h.Board(ctx, gatewaytest.Hanna)
 		if err != nil || len(board) != 2 || board[0].ID != b.ID || board[1].ID != c.ID {
 			t.Errorf("board: %d cases, %v", len(board), err)
 		}
-		if _, err := h.Board(ctx, Rita); !isDenied(err, "wrong_role") {
+		if _, err := h.Board(ctx, gatewaytest.Rita); !isDenied(err, "wrong_role") {
 			t.Errorf("the board for a researcher: %v", err)
 		}
-		if _, err := h.Case(ctx, Rita, "app-unknown"); !errors.Is(err, gateway.ErrUnknown) {
+		if _, err := h.Case(ctx, gatewaytest.Rita, "app-unknown"); !errors.Is(err, gateway.ErrUnknown) {
 			t.Errorf("unknown case: %v", err)
 		}
 	})
 }
 
 func TestDeemedOpinionIsWrittenWithTheNextCommand(t *testing.T) {
-	h := New(t, storetest.SQLite(t), NewClock())
+	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
-	a := h.Run(Hanna, h.Submitted(), gateway.Action{Command: gateway.CmdComplete})
+	a := h.Run(gatewaytest.Hanna, h.Submitted(), gateway.Action{Command: gateway.CmdComplete})
 	h.Clock.Move(40 * 24 * time.Hour)
-	late, err := h.Case(ctx, Rita, a.ID)
+	late, err := h.Case(ctx, gatewaytest.Rita, a.ID)
 	if err != nil || !late.Deemed || late.Step != "authority" || late.Seq != a.Seq {
 		t.Fatalf("deemed %v, step %s, seq %d, %v", late.Deemed, late.Step, late.Seq, err)
 	}
-	if _, err := h.Do(ctx, Claire, a.ID, gateway.Action{Command: gateway.CmdOpinion, ExpectedSeq: a.Seq, Opinion: gateway.OpinionUnfavourable, Reasons: "late"}); !isDenied(err, "wrong_state") {
+	if _, err := h.Do(ctx, gatewaytest.Claire, a.ID, gateway.Action{Command: gateway.CmdOpinion, ExpectedSeq: a.Seq, Opinion: gateway.OpinionUnfavourable, Reasons: "late"}); !isDenied(err, "wrong_state") {
 		t.Errorf("an opinion after silence: %v", err)
 	}
-	b := h.Run(Anne, late, gateway.Action{Command: gateway.CmdAuthorise, Reference: "DR-1"})
+	b := h.Run(gatewaytest.Anne, late, gateway.Action{Command: gateway.CmdAuthorise, Reference: "DR-1"})
 	if b.Seq != a.Seq+2 || b.Events[a.Seq].Kind != gateway.KindOpinionDeemed || b.Step != "permit" {
 		t.Errorf("stream %d → %d: %s", a.Seq, b.Seq, b.Events[a.Seq].Kind)
 	}
 }
 
 func TestMandate(t *testing.T) {
-	h := New(t, storetest.SQLite(t), NewClock())
+	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
 	if _, err := h.ActiveFeasibility(ctx); !errors.Is(err, gateway.ErrNoMandate) {
 		t.Errorf("no mandate yet: %v", err)
 	}
 	want := gateway.MandateScope{Title: "Counts before an application", Datasets: []contract.DatasetScope{{Holder: "cnam", Dataset: "snds", Tables: []contract.TableScope{{Table: "T_MCOaaB"}}}},
 		Period: contract.Period{From: "2020-01-01", To: "2026-12-31"}}
-	if _, err := h.CreateMandate(ctx, Hanna, want); !isDenied(err, "wrong_role") {
+	if _, err := h.CreateMandate(ctx, gatewaytest.Hanna, want); !isDenied(err, "wrong_role") {
 		t.Errorf("a handler's mandate: %v", err)
 	}
-	m, err := h.CreateMandate(ctx, Otto, want)
+	m, err := h.CreateMandate(ctx, gatewaytest.Otto, want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestMandate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err = h.SignMandate(ctx, Otto, m.ID, m.Seq, h.Keys[Otto.ID].Assert(t, challenge))
+	m, err = h.SignMandate(ctx, gatewaytest.Otto, m.ID, m.Seq, h.Keys[gatewaytest.Otto.ID].Assert(t, challenge))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,11 +271,11 @@ func TestMandate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := contract.VerifyPermit(*s, contracttest.Roll(h.Keys[Otto.ID]), h.Clock.Now())
+	p, err := contract.VerifyPermit(*s, contracttest.Roll(h.Keys[gatewaytest.Otto.ID]), h.Clock.Now())
 	if err != nil || p.Kind != contract.PermitFeasibility || p.MinCell != 11 || p.RoundTo != 10 || !p.ValidUntil.Equal(p.ValidFrom.AddDate(1, 0, 0)) {
 		t.Errorf("mandate %+v: %v", p, err)
 	}
-	if _, err := h.SignMandate(ctx, Otto, m.ID, m.Seq, h.Keys[Otto.ID].Assert(t, challenge)); !isDenied(err, "wrong_state") {
+	if _, err := h.SignMandate(ctx, gatewaytest.Otto, m.ID, m.Seq, h.Keys[gatewaytest.Otto.ID].Assert(t, challenge)); !isDenied(err, "wrong_state") {
 		t.Errorf("signing twice: %v", err)
 	}
 	h.Clock.Move(366 * 24 * time.Hour)
@@ -283,7 +283,7 @@ func TestMandate(t *testing.T) {
 		t.Errorf("an expired mandate: %v", err)
 	}
 	want.Datasets[0].Dataset = "unknown"
-	if _, err := h.CreateMandate(ctx, Otto, want); !invalidCode(err, "dataset_unknown") {
+	if _, err := h.CreateMandate(ctx, gatewaytest.Otto, want); !invalidCode(err, "dataset_unknown") {
 		t.Errorf("unknown dataset: %v", err)
 	}
 }

@@ -167,7 +167,7 @@ func (s *Site) timeline(r *http.Request, a *Application) []map[string]any {
 		}
 		item := map[string]any{"title": s.g.o.Text.T(l, i18n.Key("gateway.event.", string(e.Kind))), "at": e.At,
 			"by": s.g.o.Text.T(l, i18n.Key("gateway.by.", roleKey(e.Role))), "text": strings.Join(notes, " ")}
-		if e.Kind == KindDrafted || e.Kind == KindSigned {
+		if e.Kind == KindSigned || (e.Kind == KindDrafted && !a.Names(actorOf(r.Context()).ID)) {
 			item["href"], item["hrefText"] = "/applications/"+a.ID+"/permit", s.g.o.Text.T(l, "gateway.permit.see")
 		}
 		out = append(out, item)

@@ -274,7 +274,11 @@ func (s *Site) sections(r *http.Request, a *Application) []answerSection {
 	}
 	section("purpose", answerRow{"purposes", strings.Join(purposes, "\n")}, answerRow{"aim", or(ans.Purpose).Aim})
 	section("data", answerRow{"datasets", s.datasetLines(r, or(ans.Data).Datasets)}, answerRow{"need", or(ans.Data).Need})
-	section("period", answerRow{"period", period(or(ans.Period).Period)}, answerRow{"duration", t("gateway.months", "count", or(ans.Period).DurationMonths)})
+	duration := ""
+	if n := or(ans.Period).DurationMonths; n > 0 {
+		duration = t("gateway.months", "count", n)
+	}
+	section("period", answerRow{"period", period(or(ans.Period).Period)}, answerRow{"duration", duration})
 	section("cohort", answerRow{"cohort", s.cohort(r, ans.Cohort)})
 	var persons []string
 	for _, x := range or(ans.Persons).Persons {
