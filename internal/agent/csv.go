@@ -120,7 +120,7 @@ func (s *csvSource) header() (ok bool, err error) {
 		at := slices.IndexFunc(s.t.Columns, func(c contract.Column) bool { return c.Name == name })
 		reason := ""
 		switch {
-		case at < 0 && (wrongText(name) != "" || len(name) > 64):
+		case at < 0 && !contract.ValidName(name):
 			name, reason = fmt.Sprintf("#%d", i+1), "the name of this column cannot be read; is the separator or the encoding another one?"
 		case at < 0:
 			reason = "is not a column of this table"
@@ -153,7 +153,7 @@ func (s *csvSource) broken(err error) error {
 	switch {
 	case errors.Is(err, errLong):
 		line, _ := s.in.FieldPos(0)
-		return s.found.add(s.name(), int64(line), "", "a record after this line is longer than %d MB: a quote is opened and never closed", maxRecord>>20)
+		return s.found.add(s.name(), int64(line), "", "the record that starts here is longer than %d MB: a quote is opened and never closed", maxRecord>>20)
 	case errors.As(err, &p) && errors.Is(p.Err, csv.ErrFieldCount):
 		return s.found.add(s.name(), int64(p.StartLine), "", "does not have %d fields, as the first line has", len(s.at))
 	case errors.As(err, &p) && errors.Is(p.Err, csv.ErrQuote) && p.Line > p.StartLine:
