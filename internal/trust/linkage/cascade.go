@@ -1,6 +1,8 @@
 package linkage
 
 import (
+	"slices"
+
 	"github.com/mitral-health/mitral/internal/contract"
 	"github.com/mitral-health/mitral/internal/trust/identity"
 )
@@ -44,8 +46,9 @@ func (b *Batch) Len() int { return len(b.records) }
 func (b *Batch) Link() ([]int32, contract.LinkReport) {
 	ix, known := b.ix, int32(b.ix.Persons())
 	persons := make([]int32, len(b.records))
-	taken := map[int32]bool{} // persons that a record of this person table has already
-	seen := map[int32]bool{}  // of the persons known before
+	// Persons that records of this person table are about already, and the owners under whom they stand there.
+	taken := map[int32][]uint64{}
+	seen := map[int32]bool{} // of the persons known before
 	b.report.Records = int64(len(b.records))
 	for _, withNIR := range []bool{true, false} {
 		for i := range b.records {
@@ -53,7 +56,7 @@ func (b *Batch) Link() ([]int32, contract.LinkReport) {
 			if (v.nir != 0) != withNIR {
 				continue
 			}
-			person, rule, ambiguous := ix.decide(v, func(p int32) bool { return v.local != 0 && taken[p] })
+			person, rule, ambiguous := ix.decide(v, func(p int32) bool { return v.local != 0 && slices.Contains(taken[p], v.owner) })
 			switch {
 			case rule != "":
 				b.report.ByRule[rule]++
@@ -74,7 +77,7 @@ func (b *Batch) Link() ([]int32, contract.LinkReport) {
 				b.report.KnownPersons++
 			}
 			if v.local != 0 {
-				taken[person] = true
+				taken[person] = append(taken[person], v.owner)
 			}
 			ix.attach(person, *v)
 			persons[i] = person
@@ -84,7 +87,7 @@ func (b *Batch) Link() ([]int32, contract.LinkReport) {
 }
 
 // decide runs the cascade for one record; it changes nothing but v.contested. excluded names persons that
-// another record of the same person table is about. rule is "" when no rule gives exactly one person.
+// another record of the same person table is about under the same owner. rule is "" when no rule gives exactly one person.
 func (ix *Index) decide(v *variant, excluded func(int32) bool) (person int32, rule string, ambiguous bool) {
 	if v.nir != 0 {
 		if p, ok := ix.nir[v.nir]; ok {

@@ -62,6 +62,8 @@ func TestCascade(t *testing.T) {
 			{with(child, func(t *identity.Traits) { t.TwinRank = '1' }), with(child, func(t *identity.Traits) { t.TwinRank, t.GivenName = '2', "LEA" })},
 			{with(child, func(t *identity.Traits) { t.TwinRank = '1' }), with(child, func(t *identity.Traits) { t.TwinRank = '2' })}},
 			[][]int{{0, 1}, {0, 2}}, map[string]int64{RuleBirth: 1}, 0},
+		{"a child under both parents, and grown up", [][]identity.Traits{{with(child, local("1")), with(rec(nirB, "MARTIN", "ZOE", 20100102, '2'), local("2")),
+			with(child, func(t *identity.Traits) { t.OwnerNIR, t.LocalID = nirB, "3" })}}, [][]int{{0, 0, 0}}, map[string]int64{RuleBirth: 2}, 0},
 		{"local number", [][]identity.Traits{{{LocalID: "7"}, {LocalID: "8"}}, {{LocalID: "8"}, {LocalID: "9"}}}, [][]int{{0, 1}, {1, 2}}, map[string]int64{RuleLocal: 1}, 0},
 		{"local number given to somebody else", [][]identity.Traits{{with(annaPlain, local("7"))}, {with(rec("", "PETIT", "PAUL", 19800101, '1'), local("7"))}},
 			[][]int{{0}, {1}}, map[string]int64{}, 0},
@@ -128,7 +130,7 @@ func (s *slow) opposed(p int, same func(slowRecord) (known, equal bool)) bool {
 
 func (s *slow) link(records []identity.Traits, source string) []int {
 	out := make([]int, len(records))
-	taken := map[int]bool{}
+	taken := map[string]bool{}
 	for pass := range 2 {
 		for i, t := range records {
 			if (t.NIR != "") != (pass == 0) {
@@ -149,7 +151,7 @@ func (s *slow) link(records []identity.Traits, source string) []int {
 				s.persons[p] = append(s.persons[p], r)
 			}
 			if t.LocalID != "" {
-				taken[p] = true
+				taken[fmt.Sprint(p, t.OwnerNIR)] = true
 			}
 			out[i] = p
 		}
@@ -157,7 +159,7 @@ func (s *slow) link(records []identity.Traits, source string) []int {
 	return out
 }
 
-func (s *slow) decide(r *slowRecord, taken map[int]bool) int {
+func (s *slow) decide(r *slowRecord, taken map[string]bool) int {
 	date := func(p int) bool {
 		return s.opposed(p, func(o slowRecord) (bool, bool) {
 			return r.BirthDate != 0 && o.BirthDate != 0, !r.BirthDate.Conflicts(o.BirthDate)
@@ -214,7 +216,7 @@ func (s *slow) decide(r *slowRecord, taken map[int]bool) int {
 		}
 	}
 	fits := func(p int) bool {
-		return !(r.LocalID != "" && taken[p]) && !twin(p) && !place(p) &&
+		return !(r.LocalID != "" && taken[fmt.Sprint(p, r.OwnerNIR)]) && !twin(p) && !place(p) &&
 			!(r.NIR != "" && s.any(p, func(o slowRecord) bool { return o.NIR != "" && o.NIR != r.NIR }))
 	}
 	same := func(o slowRecord) bool {
@@ -328,9 +330,11 @@ func TestCascadeAgainstOracle(t *testing.T) {
 				}
 			}
 			for _, rs := range inTable {
-				for _, r := range rs {
-					if len(rs) > 1 && (r.NIR == "" || r.NIR != rs[0].NIR) {
-						t.Fatalf("records of one person table merged: %+v", rs)
+				for i, r := range rs {
+					for _, o := range rs[:i] {
+						if r.OwnerNIR == o.OwnerNIR && (r.NIR == "" || r.NIR != o.NIR) {
+							t.Fatalf("records of one person table merged: %+v", rs)
+						}
 					}
 				}
 			}

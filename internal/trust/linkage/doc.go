@@ -10,8 +10,9 @@
 //	owner_nir     NIR of the opener of rights + birth date + sex + twin rank + given name
 //	local_id      the same dataset's own number of the person
 //
-// Never are two records of different own NIRs one person, nor two twins, nor two records of one person table
-// unless they carry the same NIR. Where more than one person fits, the record gets a person of its own and
+// Never are two records of different own NIRs one person, nor two twins. Two records of one person table are
+// one person only if they carry the same NIR or stand under different openers of rights: in the French claims
+// data a child has a record under each parent, and one of its own later (SNDS, "fiche bénéficiaire"). Where more than one person fits, the record gets a person of its own and
 // is counted as ambiguous: a missed link costs recall, a false one tells a researcher something untrue.
 //
 // Here is no payload, no hub pseudonym and no key.
