@@ -68,11 +68,13 @@ func (m *Main) openRooms(ctx context.Context, mux *http.ServeMux, operations hum
 	m.access.Routes(mux)
 	objections.Routes(mux)
 	cases.Routes(mux, gateway.SiteOptions{Pages: m.pages, Door: m.access, Files: m.book, PublicURL: m.cfg.PublicURL, DemoKeyURL: m.cfg.DemoKeyURL})
+	m.register.Routes(mux, m.pages, m.access)
 	m.access.Operations(operations)
 	objections.Operations(operations)
 	m.catalogue.Operations(operations)
 	counts.Operations(operations)
 	cases.Operations(operations)
+	m.register.Operations(operations)
 	return nil
 }
 

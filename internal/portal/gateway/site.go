@@ -58,7 +58,7 @@ func (g *Gateway) Routes(mux *http.ServeMux, o SiteOptions) {
 	mux.HandleFunc("GET /applications/{id}/permit/assertion", s.confirmAssertion)
 	mux.HandleFunc("POST /applications/{id}/permit/assertion", s.postAssertion)
 	mux.HandleFunc("GET /applications/{id}/results/{export}/{file}", s.download)
-	mux.HandleFunc("GET /board", s.board)
+	mux.HandleFunc("GET /cases", s.board)
 	mux.HandleFunc("GET /decisions/mandates", s.mandates)
 	mux.HandleFunc("POST /decisions/mandates", s.createMandate)
 	mux.HandleFunc("GET /decisions/mandates/{id}", s.showMandate)
@@ -272,7 +272,7 @@ func stateKey(a *Application) string {
 func (s *Site) mine(w http.ResponseWriter, r *http.Request) {
 	if err := access.Allow(r, access.ApplicationCreate, access.Resource{}); err != nil {
 		if access.Allow(r, access.ApplicationBoard, access.Resource{}) == nil {
-			http.Redirect(w, r, "/board", http.StatusSeeOther)
+			http.Redirect(w, r, "/cases", http.StatusSeeOther)
 			return
 		}
 		s.o.Door.Refuse(w, r, err)
@@ -355,7 +355,7 @@ func (s *Site) board(w http.ResponseWriter, r *http.Request) {
 			data.Others = append(data.Others, l)
 		}
 	}
-	s.o.Pages.Render(w, r, http.StatusOK, "portal/case/board", data)
+	s.o.Pages.Render(w, r, http.StatusOK, "portal/case/cases", data)
 }
 
 // boardRole is the role whose board the page is.
