@@ -65,7 +65,7 @@ func (m *Main) provision(ctx context.Context, o *order) (*contract.ProvisionRepo
 // tellProgress sends a progress receipt if the portal answers soon; the next one says more anyway.
 func (m *Main) tellProgress(ctx context.Context, order, step string, r contract.Receipt) {
 	r.ID, r.OrderID, r.Zone, r.Status, r.At = order+"-"+step, order, contract.ZoneEngine, contract.ReceiptProgress, m.clock.Now()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the job may be over before
 	go func() {
 		defer cancel()
 		if err := m.book.PostReceipt(ctx, r); err != nil {

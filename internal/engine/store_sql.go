@@ -62,7 +62,7 @@ func SQL(ctx context.Context, engineDir, query string, w io.Writer, asJSON bool)
 		return err
 	}
 	defer db.Close()
-	if err := onlyViews(ctx, db, query); err != nil {
+	if err := onlyViews(ctx, db, snapshot, query); err != nil {
 		return err
 	}
 	if err := noteStatement(engineDir, query); err != nil {
@@ -107,9 +107,9 @@ func views(s *lake.Snapshot, salt string) []string {
 
 // onlyViews refuses what is not one SELECT over the views: DuckDB's own parser turns the statement into a
 // tree, in which no table function and no file may stand.
-func onlyViews(ctx context.Context, db *duck.DB, query string) error {
+func onlyViews(ctx context.Context, db *duck.DB, s *lake.Snapshot, query string) error {
 	var text string
-	if err := db.QueryRowContext(ctx, "SELECT json_serialize_sql(?)", query).Scan(&text); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql("+duck.Text(query)+"::VARCHAR) AS VARCHAR)").Scan(&text); err != nil {
 		return fmt.Errorf("the statement cannot be read: %w", err)
 	}
 	var tree struct {
@@ -130,34 +130,69 @@ func onlyViews(ctx context.Context, db *duck.DB, query string) error {
 	if err := json.Unmarshal(tree.Statements[0], &node); err != nil {
 		return err
 	}
-	return walk(node)
+	allowed := map[string]bool{}
+	for _, m := range s.Datasets() {
+		for _, t := range m.Tables {
+			allowed[strings.ToLower(m.Holder+"."+m.Dataset+"."+t.Name)] = true
+		}
+	}
+	named := map[string]bool{}
+	walk(node, func(n map[string]any) error {
+		if list, ok := n["cte_map"].(map[string]any); ok {
+			entries, _ := list["map"].([]any)
+			for _, e := range entries {
+				if entry, ok := e.(map[string]any); ok {
+					name, _ := entry["key"].(string)
+					named[strings.ToLower(name)] = true
+				}
+			}
+		}
+		return nil
+	})
+	return walk(node, func(n map[string]any) error { return checkSource(n, allowed, named) })
 }
 
 // allowedTableFunctions read nothing.
 var allowedTableFunctions = map[string]bool{"range": true, "generate_series": true, "unnest": true}
 
-func walk(node any) error {
+// checkSource refuses a source of rows that is neither a view (allowed) nor named by the statement's own
+// WITH.
+func checkSource(n map[string]any, allowed, named map[string]bool) error {
+	switch n["type"] {
+	case "TABLE_FUNCTION":
+		f, _ := n["function"].(map[string]any)
+		if name, _ := f["function_name"].(string); !allowedTableFunctions[strings.ToLower(name)] {
+			return contract.Refuse("out_of_scope", "table function %q is not allowed: use the views holder.dataset.table", name)
+		}
+	case "BASE_TABLE":
+		catalog, _ := n["catalog_name"].(string)
+		schema, _ := n["schema_name"].(string)
+		table, _ := n["table_name"].(string)
+		if catalog == "" && schema == "" && named[strings.ToLower(table)] {
+			return nil
+		}
+		if full := catalog + "." + schema + "." + table; !allowed[strings.ToLower(full)] {
+			return contract.Refuse("out_of_scope", "%q is not a table of the lake: write holder.dataset.table", strings.TrimLeft(full, "."))
+		}
+	}
+	return nil
+}
+
+// walk visits every object of a JSON tree.
+func walk(node any, visit func(map[string]any) error) error {
 	switch n := node.(type) {
 	case []any:
 		for _, child := range n {
-			if err := walk(child); err != nil {
+			if err := walk(child, visit); err != nil {
 				return err
 			}
 		}
 	case map[string]any:
-		switch n["type"] {
-		case "TABLE_FUNCTION":
-			f, _ := n["function"].(map[string]any)
-			if name, _ := f["function_name"].(string); !allowedTableFunctions[strings.ToLower(name)] {
-				return contract.Refuse("out_of_scope", "table function %q is not allowed: use the views holder.dataset.table", name)
-			}
-		case "BASE_TABLE":
-			if name, _ := n["table_name"].(string); strings.ContainsAny(name, "/.*:") {
-				return contract.Refuse("out_of_scope", "%q is a file: use the views holder.dataset.table", name)
-			}
+		if err := visit(n); err != nil {
+			return err
 		}
 		for _, child := range n {
-			if err := walk(child); err != nil {
+			if err := walk(child, visit); err != nil {
 				return err
 			}
 		}
