@@ -34,6 +34,18 @@ func (t Text) In(lang string) (text, in string) {
 	return "", ""
 }
 
+// Shown is a text on its way to a page. Foreign: it is not in the reader's language.
+type Shown struct {
+	Text, Lang string
+	Foreign    bool
+}
+
+// Show picks the text for a reader of lang.
+func (t Text) Show(lang string) Shown {
+	text, in := t.In(lang)
+	return Shown{text, in, text != "" && in != lang}
+}
+
 // Empty reports whether there is no text in any language.
 func (t Text) Empty() bool { s, _ := t.In(""); return s == "" }
 
@@ -258,7 +270,7 @@ func (d *Description) check() error {
 		}
 	}
 	for name, p := range map[string]Party{"contact": d.Contact, "publisher": d.Publisher, "custodian": d.Custodian, "hdab": d.HDAB} {
-		if _, err := mail.ParseAddress(p.Email); p.Email != "" && err != nil {
+		if p.Email != "" && !mailAddress(p.Email) {
 			return bad(name, "%q is not an e-mail address", p.Email)
 		}
 		if p.URL != "" && !webAddress(p.URL) {
@@ -278,6 +290,12 @@ func (d *Description) check() error {
 		return s.Validate()
 	}
 	return nil
+}
+
+// mailAddress reports whether s is one e-mail address and nothing else.
+func mailAddress(s string) bool {
+	a, err := mail.ParseAddress(s)
+	return err == nil && a.Address == s
 }
 
 // webAddress reports whether s may be shown as a link: http or https, with a host.
