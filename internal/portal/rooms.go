@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -69,6 +70,8 @@ func (m *Main) openRooms(ctx context.Context, mux *http.ServeMux, operations hum
 	objections.Routes(mux)
 	cases.Routes(mux, gateway.SiteOptions{Pages: m.pages, Door: m.access, Files: m.book, PublicURL: m.cfg.PublicURL, DemoKeyURL: m.cfg.DemoKeyURL})
 	m.register.Routes(mux, m.pages, m.access)
+	m.catalogue.Routes(mux, catalogue.SiteOptions{Pages: m.pages, Door: m.access, Uses: m.uses})
+	counts.Routes(mux, feasibility.SiteOptions{Pages: m.pages, Door: m.access, Catalogue: m.catalogue})
 	m.access.Operations(operations)
 	objections.Operations(operations)
 	m.catalogue.Operations(operations)
@@ -76,6 +79,21 @@ func (m *Main) openRooms(ctx context.Context, mux *http.ServeMux, operations hum
 	cases.Operations(operations)
 	m.register.Operations(operations)
 	return nil
+}
+
+// uses are the latest projects of the public register that have a permit for a dataset.
+func (m *Main) uses(ctx context.Context, holder, dataset string) ([]catalogue.Use, error) {
+	found, err := m.register.Search(ctx, register.Query{Text: holder + " " + dataset})
+	if err != nil {
+		return nil, err
+	}
+	var uses []catalogue.Use
+	for _, e := range found.Entries {
+		if e.Permit != nil && slices.ContainsFunc(e.Datasets, func(d register.Dataset) bool { return d.Holder == holder && d.Dataset == dataset }) {
+			uses = append(uses, catalogue.Use{ID: e.ID, Title: e.Title})
+		}
+	}
+	return uses, nil
 }
 
 // person is how cases know an account: with the passkeys that go into a permit.

@@ -141,7 +141,12 @@ func navigation(r *http.Request) []page.NavItem {
 		add("portal.nav.objection", "/objection")
 	}
 	if u.Has(access.Researcher) {
+		add("portal.nav.count", "/feasibility")
 		add("portal.nav.applications", "/applications")
+	}
+	if u.Has(access.Holder) {
+		add("portal.nav.holder", "/holder")
+		add("portal.nav.requests", "/applications")
 	}
 	if u.Has(access.Handler) || u.Has(access.Committee) || u.Has(access.Authority) || u.Has(access.Officer) || u.Has(access.Auditor) {
 		add("portal.nav.cases", "/cases")
