@@ -79,10 +79,14 @@ type Client struct {
 	log   *slog.Logger
 	kinds map[string]kind
 
-	mu       sync.Mutex
-	migrated bool
-	insert   backend // inserts only; there from Migrate on
-	work     backend // runs jobs; there from Start on
+	// setup is held while Migrate and Start work on the database. Insert must never wait for it: it is
+	// called inside a transaction, which Start in turn may wait for.
+	setup sync.Mutex
+
+	mu      sync.Mutex // over what follows, and held for moments only
+	started bool
+	insert  backend // inserts only; there from Migrate on
+	work    backend // runs jobs; there from Start on
 }
 
 type kind struct {
@@ -108,7 +112,7 @@ func New(db *store.DB, log *slog.Logger) *Client {
 func (c *Client) Handle(name string, o Options, h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, twice := c.kinds[name]; twice || c.work != nil {
+	if _, twice := c.kinds[name]; twice || c.started {
 		panic("jobs: kind " + name + " registered twice or after Start")
 	}
 	if o.Queue == "" {
@@ -126,13 +130,13 @@ func (c *Client) Handle(name string, o Options, h Handler) {
 // Migrate creates or updates River's tables. Start calls it; call it yourself when jobs are inserted
 // before Start.
 func (c *Client) Migrate(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.setup.Lock()
+	defer c.setup.Unlock()
 	return c.migrate(ctx)
 }
 
 func (c *Client) migrate(ctx context.Context) error {
-	if c.migrated {
+	if c.inserter() != nil {
 		return nil
 	}
 	if err := migrateTables(ctx, c.db, quiet(c.log)); err != nil {
@@ -142,8 +146,16 @@ func (c *Client) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
-	c.insert, c.migrated = b, true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.insert = b
 	return nil
+}
+
+func (c *Client) inserter() backend {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.insert
 }
 
 // Insert enqueues a job in tx. The same kind and key are enqueued once: a second insertion changes
@@ -180,16 +192,20 @@ func (c *Client) Insert(ctx context.Context, tx *store.Tx, kindName, key string,
 
 // Start runs jobs until ctx is over or Stop is called. Jobs that a crash cut off are run again at once.
 func (c *Client) Start(ctx context.Context) error {
+	c.setup.Lock()
+	defer c.setup.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.work != nil {
+	again, kinds := c.started, len(c.kinds)
+	c.started = true // the kinds are fixed from here on
+	c.mu.Unlock()
+	switch {
+	case again:
 		return errors.New("jobs: started already")
+	case kinds == 0:
+		return errors.New("jobs: no kind of job is handled")
 	}
 	if err := c.migrate(ctx); err != nil {
 		return err
-	}
-	if len(c.kinds) == 0 {
-		return errors.New("jobs: no kind of job is handled")
 	}
 	if err := resume(ctx, c.db); err != nil {
 		return fmt.Errorf("jobs: resume: %w", err)
@@ -228,6 +244,8 @@ func (c *Client) Start(ctx context.Context) error {
 	if err := b.start(ctx); err != nil {
 		return fmt.Errorf("jobs: start: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.work = b
 	return nil
 }
@@ -279,24 +297,17 @@ func (c *Client) Stuck(ctx context.Context) ([]StuckJob, error) {
 
 // Pending counts the jobs that are neither done nor given up.
 func (c *Client) Pending(ctx context.Context) (int64, error) {
-	c.mu.Lock()
-	err := c.migrate(ctx)
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.Migrate(ctx); err != nil {
 		return 0, err
 	}
 	return pending(ctx, c.db)
 }
 
 func (c *Client) listed(ctx context.Context, p *river.JobListParams) ([]*rivertype.JobRow, error) {
-	c.mu.Lock()
-	err := c.migrate(ctx)
-	b := c.insert
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := b.list(ctx, p.First(maxListed))
+	rows, err := c.inserter().list(ctx, p.First(maxListed))
 	if err != nil {
 		return nil, fmt.Errorf("jobs: list: %w", err)
 	}

@@ -237,3 +237,33 @@ func TestManyWriters(t *testing.T) {
 		}
 	})
 }
+
+// A zone may take requests, and insert jobs for them, while its jobs are still being started.
+func TestInsertWhileStarting(t *testing.T) {
+	storetest.Both(t, func(t *testing.T, db *store.DB) {
+		c := jobs.New(db, slog.New(slog.DiscardHandler))
+		done := make(chan struct{}, 1)
+		c.Handle("echo", jobs.Options{}, func(context.Context, json.RawMessage) error { done <- struct{}{}; return nil })
+		if err := c.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		inside, started := make(chan struct{}), make(chan error, 1)
+		go func() {
+			<-inside
+			started <- c.Start(t.Context())
+		}()
+		err := db.InTx(t.Context(), func(tx *store.Tx) error {
+			close(inside)
+			time.Sleep(50 * time.Millisecond) // Start is now waiting for this transaction
+			return c.Insert(t.Context(), tx, "echo", "k", nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+		defer stop(t, c)
+		wait(t, done)
+	})
+}
