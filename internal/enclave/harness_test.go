@@ -3,6 +3,7 @@ package enclave
 import (
 	"bytes"
 	"context"
+	"encoding/base32"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/mitral-health/mitral/internal/contract"
 	"github.com/mitral-health/mitral/internal/contract/contracttest"
+	"github.com/mitral-health/mitral/internal/enclave/sandbox"
 	"github.com/mitral-health/mitral/internal/kit/clock"
 	"github.com/mitral-health/mitral/internal/kit/conf"
 	"github.com/mitral-health/mitral/internal/kit/httpx"
@@ -32,6 +34,12 @@ import (
 
 // binary is the program that runs inside sandboxes, built once for all tests.
 var binary string
+
+var (
+	once     sync.Once
+	checks   []sandbox.Check
+	checkErr error
+)
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv("MITRAL_TEST_ENCLAVE"); file != "" {
@@ -48,6 +56,12 @@ func TestMain(m *testing.M) {
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		panic(err)
+	}
+	// The machine does not change between tests: one real self-test is enough for all enclaves here.
+	real := selfTest
+	selfTest = func(r *sandbox.Runner, ctx context.Context) ([]sandbox.Check, error) {
+		once.Do(func() { checks, checkErr = real(r, ctx) })
+		return checks, checkErr
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -285,11 +299,11 @@ func (h *hub) send(o contract.Order) {
 	h.notify()
 }
 
-// event is a row of the test's data: 16 bytes of pseudonym, a code and a year.
+// event is a row of the test's data: a pseudonym as engine writes it, a code and a year.
 type event struct {
-	P    [16]byte `parquet:"p,uuid"`
-	Code string   `parquet:"PRS_NAT_REF"`
-	Year int32    `parquet:"year"`
+	Person string `parquet:"person_id"`
+	Code   string `parquet:"PRS_NAT_REF"`
+	Year   int32  `parquet:"year"`
 }
 
 // events: code A has 40 persons, code B 15, code C 3.
@@ -302,9 +316,11 @@ func events() (out []event) {
 		case i >= 40:
 			e.Code = "B"
 		}
-		for j := range e.P {
-			e.P[j] = byte(i*7 + j*13 + 1)
+		var p [16]byte
+		for j := range p {
+			p[j] = byte(i*7 + j*13 + 1)
 		}
+		e.Person = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding).EncodeToString(p[:])
 		out = append(out, e)
 	}
 	return out
@@ -338,7 +354,7 @@ func (h *hub) handOver(permit contract.SignedPermit, change func(*contract.Hando
 		Files: []contract.HandoverFile{{Name: name, Digest: contract.DigestOf(plain.Bytes()), SealedDigest: contract.DigestOf(sealed), Bytes: int64(plain.Len())}},
 		Report: contract.ProvisionReport{Schema: "mitral.provision/1", OrderID: "order-data", PermitID: p.ID, PermitDigest: digest, FinishedAt: h.clock.Now(),
 			Digest: contract.DigestOf(plain.Bytes()),
-			Tables: []contract.TableProvision{{Holder: "cnam", Dataset: "snds", Table: "ER_PRS_F", RowsOut: 58, ColumnsKept: []string{"p", "PRS_NAT_REF", "year"}}}}}
+			Tables: []contract.TableProvision{{Holder: "cnam", Dataset: "snds", Table: "ER_PRS_F", RowsOut: 58, ColumnsKept: []string{"person_id", "PRS_NAT_REF", "year"}}}}}
 	if err := os.WriteFile(filepath.Join(dir, name+".age"), sealed, 0o600); err != nil {
 		h.t.Fatal(err)
 	}
@@ -392,6 +408,35 @@ func (h *hub) start() (*Main, string) {
 		h.t.Skip("no sandbox on this machine: ", m.workspaces.SandboxErr)
 	}
 	return m, "http://" + addr
+}
+
+// running lists the jobs that have decrypted data in the scratch directory.
+func (h *hub) running() (jobs []string) {
+	entries, err := os.ReadDir(h.cfg.Sandbox.Scratch)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "job-") {
+			jobs = append(jobs, e.Name())
+		}
+	}
+	return jobs
+}
+
+func (h *hub) scratchFills()   { h.t.Helper(); h.until(func() bool { return len(h.running()) > 0 }) }
+func (h *hub) scratchEmpties() { h.t.Helper(); h.until(func() bool { return len(h.running()) == 0 }) }
+
+// until looks every 20 ms whether something that another process does has happened.
+func (h *hub) until(happened func() bool) {
+	h.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !happened(); <-tick.C {
+		if time.Now().After(deadline) {
+			h.t.Fatal("it did not happen within 20 s")
+		}
+	}
 }
 
 // receipt waits for a final receipt of an order.

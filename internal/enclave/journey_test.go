@@ -2,7 +2,6 @@ package enclave
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -13,7 +12,7 @@ import (
 	"github.com/mitral-health/mitral/internal/contract"
 )
 
-const goodSQL = `SELECT PRS_NAT_REF AS code, count(DISTINCT p) AS n FROM snds.ER_PRS_F GROUP BY 1 HAVING n >= 11 ORDER BY 1`
+const goodSQL = `SELECT PRS_NAT_REF AS code, count(DISTINCT person_id) AS n FROM snds.ER_PRS_F GROUP BY 1 HAVING n >= 11 ORDER BY 1`
 
 func TestJourney(t *testing.T) {
 	h := newHub(t)
@@ -24,7 +23,7 @@ func TestJourney(t *testing.T) {
 		t.Errorf("receipt says %+v, %v", opened, err)
 	}
 	author := h.as(base, "p1")
-	bad := author.job(ws, "sql", `SELECT PRS_NAT_REF AS code, count(DISTINCT p) AS n FROM ER_PRS_F GROUP BY 1 ORDER BY 1`)
+	bad := author.job(ws, "sql", `SELECT PRS_NAT_REF AS code, count(DISTINCT person_id) AS n FROM ER_PRS_F GROUP BY 1 ORDER BY 1`)
 	if bad.State != "done" || len(bad.Outputs) != 1 {
 		t.Fatalf("job: %+v", bad)
 	}
@@ -35,12 +34,12 @@ func TestJourney(t *testing.T) {
 	if status, body := author.call("POST", "/api/v1/workspaces/"+ws+"/exports/"+stopped.ID+"/submit", nil, nil); status != 409 || !strings.Contains(body, "check_failed") {
 		t.Errorf("a failed check could be submitted: %d %s", status, body)
 	}
-	micro := author.job(ws, "sql", `SELECT p AS code, 12 AS n FROM ER_PRS_F LIMIT 5`)
+	micro := author.job(ws, "sql", `SELECT person_id AS code, 12 AS n FROM ER_PRS_F LIMIT 5`)
 	if e := author.export(ws, micro.ID); e.Outcome != "fail" {
 		t.Errorf("pseudonyms were not stopped: %+v", e)
 	}
 	// Cut, it has no shape of a pseudonym any more; a column of codes that differ in each row is still seen.
-	hidden := author.job(ws, "sql", `SELECT upper(substr(p::VARCHAR, 1, 30)) AS code, 12 AS n FROM ER_PRS_F LIMIT 5`)
+	hidden := author.job(ws, "sql", `SELECT upper(substr(person_id, 1, 12)) AS code, 12 AS n FROM ER_PRS_F LIMIT 5`)
 	if e := author.export(ws, hidden.ID); e.Outcome == "pass" {
 		t.Errorf("cut pseudonyms passed without a look: %+v", e)
 	}
@@ -106,8 +105,7 @@ func TestJourney(t *testing.T) {
 	}
 
 	// At rest nothing is plain: no result, no pseudonym, no key.
-	first := events()[0].P
-	h.absent("A,40", hex.EncodeToString(first[:]), string(first[:]), h.identity.String(), "PAR1")
+	h.absent("A,40", events()[0].Person, events()[57].Person, h.identity.String(), "PAR1")
 	left, err := os.ReadDir(h.cfg.Sandbox.Scratch)
 	if err != nil {
 		t.Fatal(err)

@@ -75,8 +75,11 @@ func (s *Service) unsealOne(w *Workspace, id Identity, f contract.HandoverFile, 
 	return out.Close()
 }
 
+// personColumn is the column of pseudonyms in a project dataset.
+const personColumn = "person_id"
+
 // persons makes the sealed set of the workspace's pseudonyms, once, so that disclosure checks recognise
-// one in an export. Columns of 16 bytes are pseudonyms.
+// one in an export.
 func (s *Service) persons(w *Workspace, id Identity, dir string) error {
 	path := filepath.Join(s.dir(w.ID), "persons.age")
 	if _, err := os.Stat(path); err == nil {
@@ -129,7 +132,7 @@ func addPseudonyms(known *disclosure.Known, path string) error {
 		return err
 	}
 	for i, col := range pf.Root().Columns() {
-		if !col.Leaf() || col.Type().Kind() != parquet.FixedLenByteArray || col.Type().Length() != contract.TicketSize {
+		if !col.Leaf() || col.Name() != personColumn || col.Type().Kind() != parquet.ByteArray {
 			continue
 		}
 		for _, g := range pf.RowGroups() {
@@ -158,7 +161,7 @@ func addColumn(known *disclosure.Known, chunk parquet.ColumnChunk) error {
 			n, err := r.ReadValues(values)
 			for _, v := range values[:n] {
 				if !v.IsNull() {
-					known.AddBytes(v.ByteArray())
+					known.Add(string(v.ByteArray()))
 				}
 			}
 			if errors.Is(err, io.EOF) {

@@ -71,6 +71,8 @@ func TestExamine(t *testing.T) {
 		{"UUID inside a text", "a.csv", "x,n\nid:6FA459EA-EE8A-3CA4-894E-DB77E160355E!,40\n", Fail, "pseudonym", 2, "x"},
 		{"hexadecimal", "a.csv", "x,n\n6fa459eaee8a3ca4894edb77e160355e,40\n", Fail, "pseudonym", 2, "x"},
 		{"base64", "a.csv", "x,n\nb6RZ6u6KPKSJTtt34WA1Xg==,40\n", Fail, "pseudonym", 2, "x"},
+		{"base32", "a.csv", "x,n\n0w3hf8q2t5v7kdnsm9xbjcz4ag,40\n", Fail, "pseudonym", 2, "x"},
+		{"a long word is none", "a.csv", "x,n\nabcdefghjkmnpqrstvwxyzabcd,40\n", Pass, "counts_ok", 0, ""},
 		{"NIR", "a.csv", "x,n\n255081416802538,40\n", Fail, "identity_number", 2, "x"},
 		{"NIR with spaces and Corsica", "a.csv", "x,n\n2 55 08 2A 168 025 38,40\n", Fail, "identity_number", 2, "x"},
 		{"medicine code is no person", "a.csv", "cip,n\n3400930000001,40\n3400930000002,41\n", Pass, "counts_ok", 0, ""},
@@ -274,7 +276,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 func TestKnown(t *testing.T) {
 	k := NewKnown()
-	k.AddBytes([]byte{0x6f, 0xa4, 0x59, 0xea})
+	k.Add("6fa459ea")
 	k.Add("ABC-123")
 	var b bytes.Buffer
 	if _, err := k.WriteTo(&b); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"strings"
@@ -47,9 +46,6 @@ func (k *Known) hash(s string) (h [8]byte) {
 
 // Add puts an identifier, as text, into the set.
 func (k *Known) Add(id string) { k.set[k.hash(id)] = struct{}{} }
-
-// AddBytes puts a binary identifier into the set as its hexadecimal text.
-func (k *Known) AddBytes(id []byte) { k.Add(hex.EncodeToString(id)) }
 
 // Has reports whether the text is an identifier of the set. A nil set has none.
 func (k *Known) Has(s string) bool {

@@ -35,6 +35,7 @@ func words(s string) map[string]bool {
 var (
 	uuidShape     = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	hexShape      = regexp.MustCompile(`(?i)(^|[^0-9a-z])(0x|\\x)?[0-9a-f]{32,}($|[^0-9a-z])`)
+	base32Shape   = regexp.MustCompile(`(?i)(^|[^0-9a-z])[0-9a-hjkmnp-tv-z]{26}($|[^0-9a-z])`) // 16 bytes in Crockford's alphabet
 	base64Shape   = regexp.MustCompile(`(^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{22}==($|[^=])`)
 	numberShape   = regexp.MustCompile(`(^|[^0-9.,])([0-9][ .]?){12,}[0-9]($|[^0-9])`)
 	nirShape      = regexp.MustCompile(`(?i)(^|[^0-9])[1-8] ?[0-9]{2} ?(0[1-9]|1[0-2]|[2-9][0-9]) ?([0-9]{2}|2[ab]) ?[0-9]{3} ?[0-9]{3}( ?[0-9]{2})?($|[^0-9])`)
@@ -52,7 +53,7 @@ func (e *examiner) identifier(row int, column, cell string) {
 	switch {
 	case e.p.Known.Has(cell):
 		e.add("identifier", Fail, row, column, "known_person")
-	case uuidShape.MatchString(cell), hexShape.MatchString(cell), base64Shape.MatchString(cell):
+	case uuidShape.MatchString(cell), hexShape.MatchString(cell), base32Shape.MatchString(cell) && strings.ContainsAny(cell, "0123456789"), base64Shape.MatchString(cell):
 		e.add("identifier", Fail, row, column, "pseudonym")
 	case medicineShape.MatchString(cell):
 	case nirShape.MatchString(cell), numberShape.MatchString(cell):
