@@ -105,8 +105,9 @@ type hub struct {
 	receipts []contract.Receipt
 	files    map[string][]byte // export/name → content
 	exports  [][]byte
-	puts     chan struct{} // when not nil, the next upload says it arrived and then hangs
-	hold     chan struct{}
+	hangAt   string        // "file" or "close": the next such request is taken, and its answer hangs
+	arrived  chan struct{} // closed when it was taken
+	hold     chan struct{} // closed to let it go
 	changed  chan struct{}
 	keys     int
 }
@@ -236,22 +237,32 @@ func (h *hub) portal() http.Handler {
 		}
 		h.mu.Lock()
 		h.files[r.PathValue("export")+"/"+r.PathValue("name")] = buf.Bytes()
-		puts, hold := h.puts, h.hold
-		h.puts = nil
 		h.mu.Unlock()
-		if puts != nil {
-			close(puts)
-			<-hold
-		}
+		h.hang("file")
 	})
 	mux.HandleFunc("POST /orderbook/v1/exports/{export}", func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		h.mu.Lock()
-		defer h.mu.Unlock()
 		h.exports = append(h.exports, b)
 		h.notify()
+		h.mu.Unlock()
+		h.hang("close")
 	})
 	return mux
+}
+
+// hang keeps the answer to a request back, once.
+func (h *hub) hang(at string) {
+	h.mu.Lock()
+	hit, arrived, hold := h.hangAt == at, h.arrived, h.hold
+	if hit {
+		h.hangAt = ""
+	}
+	h.mu.Unlock()
+	if hit {
+		close(arrived)
+		<-hold
+	}
 }
 
 func (h *hub) vault() http.Handler {
