@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/mitral-health/mitral/internal/contract"
@@ -17,16 +19,37 @@ const (
 	StageWait  = "wait"  // trust links, engine joins and publishes
 )
 
-// Progress is what happened since the last call: add up.
+// Progress says how far a stage has come. It is told from one goroutine at a time.
 type Progress struct {
 	Stage string
-	Table string // "" for the identities
-	Rows  int64
-	Bytes int64
-	// Total is the bytes of the whole stage, where that is known; else 0.
-	Total int64
+	Table string // in hand; "" for the identities
+	Rows  int64  // since the stage began
+	Bytes int64  // since the stage began
+	Total int64  // bytes of the whole stage
 	// Note is a plain sentence where there is something to say ("trust cannot be reached, trying again").
 	Note string
+}
+
+// adder makes a teller of progress out of steps: it adds up within a stage and lets one goroutine in at a
+// time.
+func adder(tell func(Progress)) func(Progress) {
+	var mu sync.Mutex
+	var sum Progress
+	return func(step Progress) {
+		if tell == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if step.Stage != sum.Stage {
+			sum = Progress{Stage: step.Stage}
+		}
+		sum.Rows += step.Rows
+		sum.Bytes += step.Bytes
+		sum.Total = max(sum.Total, step.Total)
+		sum.Table, sum.Note = step.Table, step.Note
+		tell(sum)
+	}
 }
 
 // Report says what was delivered.
@@ -55,6 +78,7 @@ type Leaving struct {
 // files, sends both halves and waits until engine has published them. The error is *FilesRefused when files are
 // wrong, in which case nothing has been sent, and *DeliveryRefused when trust or engine refused the delivery.
 func Deliver(ctx context.Context, cfg Config, progress func(Progress)) (Report, error) {
+	progress = adder(progress)
 	p, err := cfg.load()
 	if err != nil {
 		return Report{}, err
@@ -84,6 +108,7 @@ func Deliver(ctx context.Context, cfg Config, progress func(Progress)) (Report, 
 // DryRun checks and splits the files as Deliver does, sends nothing, keeps nothing, and reports what would
 // have left.
 func DryRun(ctx context.Context, cfg Config, progress func(Progress)) (Report, error) {
+	progress = adder(progress)
 	p, err := cfg.load()
 	if err != nil {
 		return Report{}, err
@@ -105,7 +130,17 @@ func DryRun(ctx context.Context, cfg Config, progress func(Progress)) (Report, e
 
 func split(ctx context.Context, cfg *Config, p *plan, sp *spool, progress func(Progress)) error {
 	now := clock.From(cfg.DemoClock).Now()
-	s := &splitter{out: sp, found: &findings{}, now: now, progress: progress, byKey: map[string]uint32{}}
+	var total int64
+	for _, t := range p.tables {
+		for _, path := range t.paths {
+			info, err := os.Stat(path)
+			if err != nil {
+				return fmt.Errorf("agent: %w", err)
+			}
+			total += info.Size()
+		}
+	}
+	s := &splitter{out: sp, total: total, found: &findings{}, now: now, progress: progress, byKey: map[string]uint32{}}
 	if err := s.all(ctx, p); err != nil {
 		return err
 	}

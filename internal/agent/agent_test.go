@@ -226,9 +226,14 @@ func TestDeliver(t *testing.T) {
 			h := newHub(t)
 			c := drawContent(rng, 30, 500)
 			h.write(t, c, f)
-			report, err := Deliver(t.Context(), h.cfg, silent)
+			told := map[string]Progress{}
+			report, err := Deliver(t.Context(), h.cfg, func(p Progress) { told[p.Stage] = p })
 			if err != nil {
 				t.Fatal(err)
+			}
+			if split, send := told[StageSplit], told[StageSend]; split.Rows != 562 || split.Bytes > split.Total || split.Bytes < split.Total*9/10 ||
+				send.Bytes != send.Total || send.Bytes != report.ToTrust+report.ToEngine {
+				t.Errorf("progress %+v", told)
 			}
 			if !report.Published || report.Persons != 60 || report.Rows["ER_PRS_F"] != 500 || report.Rows["CODES"] != 2 {
 				t.Errorf("%+v", report)

@@ -31,7 +31,8 @@ type splitter struct {
 	out      *spool
 	found    *findings
 	now      time.Time
-	progress func(Progress)
+	total    int64          // bytes of all files
+	progress func(Progress) // steps, which adder adds up
 
 	byKey   map[string]uint32 // person key → index of the ticket
 	tickets []ticket          // of the person table
@@ -110,7 +111,7 @@ func (s *splitter) table(ctx context.Context, t *tablePlan) (err error) {
 			if err != nil {
 				return err
 			}
-			s.progress(Progress{Stage: StageSplit, Table: t.Name, Rows: rows, Bytes: bytes})
+			s.progress(Progress{Stage: StageSplit, Table: t.Name, Rows: rows, Bytes: bytes, Total: s.total})
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -158,10 +159,15 @@ func (m *Main) receive(w http.ResponseWriter, r *http.Request) error {
 		return badName()
 	}
 	// Another holder's delivery is refused before its bytes are read; a new one is begun below.
-	if d, err := m.deliveries.get(ctx, m.db, id); err == nil && d.holder != holder {
-		return notFound()
-	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+	d, err := m.deliveries.get(ctx, m.db, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
 		return err
+	case d.holder != holder:
+		return notFound()
+	case d.status != statusReceiving:
+		return m.receiveAgain(w, r, id, name)
 	}
 	dir := m.cfg.incoming(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -191,18 +197,12 @@ func (m *Main) receive(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		parts, err := m.deliveries.parts(ctx, tx, id)
-		if err != nil {
+		known, err := m.knownPart(ctx, tx, id, name, digest)
+		if known || err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(parts, func(p part) bool { return p.name == name }); i >= 0 {
-			if parts[i].digest == digest {
-				return nil
-			}
-			return problem(http.StatusConflict, "part_conflict", "This part arrived before with other bytes. A delivery's parts never change: start a new delivery.")
-		}
 		if d.status != statusReceiving {
-			return problem(http.StatusConflict, "delivery_closed", "This delivery is complete; no part can be added. Start a new delivery.")
+			return closed()
 		}
 		return m.deliveries.addPart(ctx, tx, id, part{name, digest, n})
 	})
@@ -211,6 +211,41 @@ func (m *Main) receive(w http.ResponseWriter, r *http.Request) error {
 	}
 	httpx.JSON(w, http.StatusOK, map[string]any{"part": name, "digest": digest, "bytes": n})
 	return nil
+}
+
+// receiveAgain answers for a part of a delivery that is complete: it may be said twice, and is not kept,
+// since identities stay in the clear only until they are linked.
+func (m *Main) receiveAgain(w http.ResponseWriter, r *http.Request, id, name string) error {
+	digest, n, err := httpx.ReadDigest(r, maxPart, io.Discard)
+	if err != nil {
+		return err
+	}
+	known, err := m.knownPart(r.Context(), m.db, id, name, digest)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return closed()
+	}
+	httpx.JSON(w, http.StatusOK, map[string]any{"part": name, "digest": digest, "bytes": n})
+	return nil
+}
+
+// knownPart reports whether this part arrived before; with other bytes it is a conflict.
+func (m *Main) knownPart(ctx context.Context, q store.Querier, id, name, digest string) (bool, error) {
+	parts, err := m.deliveries.parts(ctx, q, id)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+	if i >= 0 && parts[i].digest != digest {
+		return false, problem(http.StatusConflict, "part_conflict", "This part arrived before with other bytes. A delivery's parts never change: start a new delivery.")
+	}
+	return i >= 0, nil
+}
+
+func closed() error {
+	return problem(http.StatusConflict, "delivery_closed", "This delivery is complete; no part can be added. Start a new delivery.")
 }
 
 // partFile names the file of a part by its digest ("sha256:…").

@@ -132,6 +132,11 @@ func TestKill(t *testing.T) {
 			if err != nil || len(sheets) != 1 {
 				t.Errorf("sheets left: %v, %v", sheets, err)
 			}
+			agent := h.client(m.Addr(), "agent", "cnam")
+			again := ship("d2", second, 3)
+			for i, p := range again.parts { // a late repetition is not kept
+				agent.do(t, "PUT", "/v1/deliveries/d2/identities/"+again.manifest.Parts[i].Name, p, again.manifest.Parts[i].Digest)
+			}
 			if left, err := os.ReadDir(h.cfg.incoming("")); err != nil || len(left) != 0 {
 				t.Errorf("identities left: %v, %v", left, err)
 			}

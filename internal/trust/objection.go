@@ -67,11 +67,11 @@ func (m *Main) carryOut(ctx context.Context, order contract.Order, digest string
 		entry := ledger.Entry{Actor: "citizen", Action: "objection." + s.Action, Target: order.ID, At: now}
 		why := refusal
 		if why == nil {
-			used, err := m.deliveries.useToken(ctx, tx, token, s.Action, s.Number)
+			fresh, err := m.deliveries.useToken(ctx, tx, token, s.Action, s.Number)
 			if err != nil {
 				return err
 			}
-			if used != s.Number {
+			if !fresh { // or whoever keeps the token of an objection could withdraw it
 				why = &contract.Refusal{Code: "replayed", Reason: "this identity token has proven another declaration already; sign in again"}
 			}
 		}

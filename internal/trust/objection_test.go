@@ -275,6 +275,10 @@ func TestForgedObjections(t *testing.T) {
 	if r, _ := o.take(o.order(statement)); r.Status != contract.ReceiptRefused || r.Code != "replayed" {
 		t.Errorf("token used twice: %+v", r)
 	}
+	statement.Number, statement.Action = "n1", "withdraw"
+	if r, _ := o.take(o.order(statement)); r.Status != contract.ReceiptRefused || r.Code != "replayed" {
+		t.Errorf("withdrawn with the token of the objection: %+v", r)
+	}
 	// The same order again: the same receipt. The same id with other content: the old receipt, and nothing is done.
 	first := o.book.receipts["receipt-"+base.ID]
 	if again, _ := o.take(base); !again.At.Equal(first.At) {

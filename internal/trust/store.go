@@ -150,15 +150,14 @@ func (s deliveryStore) finishOrder(ctx context.Context, tx *store.Tx, id, digest
 	return err
 }
 
-// useToken marks a token as used for an action and returns the receipt number it was used for: number
-// itself the first time.
-func (s deliveryStore) useToken(ctx context.Context, tx *store.Tx, digest, action, number string) (string, error) {
-	if _, err := tx.Exec(ctx, "INSERT INTO trust_tokens (digest, action, number) VALUES (?, ?, ?) ON CONFLICT (digest, action) DO NOTHING", digest, action, number); err != nil {
-		return "", err
+// useToken marks a token as used for a declaration and reports whether it was not used for another one before.
+func (s deliveryStore) useToken(ctx context.Context, tx *store.Tx, digest, action, number string) (bool, error) {
+	if _, err := tx.Exec(ctx, "INSERT INTO trust_tokens (digest, action, number) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING", digest, action, number); err != nil {
+		return false, err
 	}
-	var used string
-	err := tx.QueryRow(ctx, "SELECT number FROM trust_tokens WHERE digest = ? AND action = ?", digest, action).Scan(&used)
-	return used, err
+	var usedAction, usedNumber string
+	err := tx.QueryRow(ctx, "SELECT action, number FROM trust_tokens WHERE digest = ?", digest).Scan(&usedAction, &usedNumber)
+	return usedAction == action && usedNumber == number, err
 }
 
 func (s deliveryStore) fact(ctx context.Context, name string) (value string, err error) {

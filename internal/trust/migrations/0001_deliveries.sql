@@ -23,12 +23,11 @@ CREATE TABLE trust_orders (
   receipt TEXT   NOT NULL,
   at      BIGINT NOT NULL
 );
--- Tokens that proved a declaration, by their SHA-256: one token proves one declaration of each kind.
+-- Tokens that proved a declaration, by their SHA-256: one sign-in proves one declaration.
 CREATE TABLE trust_tokens (
-  digest TEXT NOT NULL,
+  digest TEXT NOT NULL PRIMARY KEY,
   action TEXT NOT NULL,
-  number TEXT NOT NULL,
-  PRIMARY KEY (digest, action)
+  number TEXT NOT NULL
 );
 CREATE TABLE trust_facts (
   name  TEXT NOT NULL PRIMARY KEY,
