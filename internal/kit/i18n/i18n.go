@@ -78,11 +78,17 @@ func Load(fsys fs.FS, dir string, location *time.Location) (*Bundle, error) {
 			if !strings.HasPrefix(k, room+".") {
 				return nil, fmt.Errorf("messages %s: key %q must start with %q", f, k, room+".")
 			}
+			if lang == "fr" {
+				v = frenchSpaces.Replace(v)
+			}
 			b.messages[lang][k] = v
 		}
 	}
 	return b, nil
 }
+
+// frenchSpaces keeps signs that French sets apart from being torn from their word at the end of a line.
+var frenchSpaces = strings.NewReplacer(" ?", "\u202f?", " !", "\u202f!", " ;", "\u202f;", " :", "\u00a0:", "« ", "«\u00a0", " »", "\u00a0»")
 
 // Has reports whether key exists, in a plural form or not.
 func (b *Bundle) Has(lang, key string) bool {
