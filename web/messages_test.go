@@ -135,6 +135,43 @@ func TestKeysAreUsedAndExist(t *testing.T) {
 	}
 }
 
+// TestPagesExist: a page that Go code renders has a template, and each template is rendered.
+func TestPagesExist(t *testing.T) {
+	pages := map[string]bool{}
+	walk(t, ".", "page.html", func(file string, _ []byte) { pages[filepath.ToSlash(filepath.Dir(file))] = false })
+	for _, zone := range []string{"portal", "enclave", "demo"} {
+		pages[zone+"/error"] = true // rendered by kit/page
+	}
+	name := regexp.MustCompile(`"((?:portal|enclave|demo)/[a-z/-]+)"`)
+	walk(t, "../internal", ".go", func(file string, src []byte) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		for _, line := range strings.Split(string(src), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "//") {
+				continue
+			}
+			for _, m := range name.FindAllStringSubmatch(line, -1) {
+				if strings.HasSuffix(m[1], "/") { // the rest of the name is added: it uses all below
+					for p := range pages {
+						pages[p] = pages[p] || strings.HasPrefix(p, m[1])
+					}
+					continue
+				}
+				if _, ok := pages[m[1]]; !ok && (strings.Contains(line, "Render(") || strings.Contains(line, "Fragment(")) {
+					t.Errorf("%s renders %s, which does not exist", file, m[1])
+				}
+				pages[m[1]] = true
+			}
+		}
+	})
+	for p, used := range pages {
+		if !used {
+			t.Errorf("nothing renders %s", p)
+		}
+	}
+}
+
 // TestTemplatesKeepTheRules: what the content security policy forbids stands in no template, and all
 // text comes from the message files.
 func TestTemplatesKeepTheRules(t *testing.T) {

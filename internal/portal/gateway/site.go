@@ -355,7 +355,7 @@ func (s *Site) board(w http.ResponseWriter, r *http.Request) {
 			data.Others = append(data.Others, l)
 		}
 	}
-	s.o.Pages.Render(w, r, http.StatusOK, "portal/case/cases", data)
+	s.o.Pages.Render(w, r, http.StatusOK, "portal/case/board", data)
 }
 
 // boardRole is the role whose board the page is.
