@@ -146,7 +146,6 @@ func navigation(r *http.Request) []page.NavItem {
 	}
 	if u.Has(access.Holder) {
 		add("portal.nav.holder", "/holder")
-		add("portal.nav.requests", "/applications")
 	}
 	if u.Has(access.Handler) || u.Has(access.Committee) || u.Has(access.Authority) || u.Has(access.Officer) || u.Has(access.Auditor) {
 		add("portal.nav.cases", "/cases")

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/mitral-health/mitral/internal/contract"
+	"github.com/mitral-health/mitral/internal/kit/httpx"
 	"github.com/mitral-health/mitral/internal/kit/store"
 )
 
@@ -104,9 +106,19 @@ func ReadTableSchemas(dir string) (*TableSchemas, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nomenclatures: %w", err)
 	}
-	t.CodeLists, err = readCodeLists(files)
-	return t, err
+	if t.CodeLists, err = readCodeLists(files); err != nil {
+		return nil, err
+	}
+	for name, origin := range commonLists {
+		if i := slices.IndexFunc(t.CodeLists, func(l CodeList) bool { return l.Name == origin }); i >= 0 {
+			t.CodeLists = append(t.CodeLists, CodeList{Name: name, Codes: t.CodeLists[i].Codes})
+		}
+	}
+	return t, nil
 }
+
+// commonLists are names that other datasets use for classifications of which the SNDS has a list.
+var commonLists = map[string]string{"icd10": "IR_CIM_V", "ccam": "IR_CCAM_V63"}
 
 // nomenclatureFiles returns the content of every .csv and .json file by its path.
 func nomenclatureFiles(dir string) (map[string][]byte, error) {
@@ -337,6 +349,33 @@ func columnType(t string) contract.ColumnType {
 		return contract.TypeTime
 	}
 	return contract.TypeString
+}
+
+// PostTableSchemas sends an import to the API of the portal at baseURL. The client carries the session of
+// an operator.
+func PostTableSchemas(ctx context.Context, client *http.Client, baseURL string, t *TableSchemas) (*ImportReport, error) {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(baseURL, "/")+"/api/v1/catalogue/table-schemas", bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer resp.Body.Close()
+	if err := httpx.Check(resp); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	rep := &ImportReport{}
+	if err := json.NewDecoder(resp.Body).Decode(rep); err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	return rep, nil
 }
 
 // ImportTableSchemas stores and publishes the datasets and code lists as a whole or not at all. Importing
