@@ -55,7 +55,15 @@ type hub struct {
 
 func startHub(t *testing.T) *hub {
 	t.Helper()
-	h := &hub{t: t, dir: t.TempDir(), certs: map[string]conf.TLS{}, officer: contracttest.NewOfficer(t, "officer-1"),
+	h := newHub(t, t.TempDir())
+	h.run()
+	return h
+}
+
+// newHub starts everything but the engine, whose directory is dir.
+func newHub(t *testing.T, dir string) *hub {
+	t.Helper()
+	h := &hub{t: t, dir: dir, certs: map[string]conf.TLS{}, officer: contracttest.NewOfficer(t, "officer-1"),
 		sheets: map[string][]byte{}, refused: map[string]string{}, changed: make(chan struct{})}
 	pkiDir := t.TempDir()
 	check(t, pki.Init(pkiDir))
@@ -79,7 +87,6 @@ func startHub(t *testing.T) *hub {
 		Handover: t.TempDir(), Memory: "500MB", CountMemory: "300MB", MaxPartBytes: 4 << 20, DailyQuestions: 5,
 	}
 	contracttest.WriteRoll(t, h.dir, contracttest.Roll(h.officer))
-	h.run()
 	return h
 }
 

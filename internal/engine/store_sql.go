@@ -137,7 +137,7 @@ func onlyViews(ctx context.Context, db *duck.DB, s *lake.Snapshot, query string)
 		}
 	}
 	named := map[string]bool{}
-	walk(node, func(n map[string]any) error {
+	_ = walk(node, func(n map[string]any) error {
 		if list, ok := n["cte_map"].(map[string]any); ok {
 			entries, _ := list["map"].([]any)
 			for _, e := range entries {
