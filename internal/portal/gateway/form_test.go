@@ -79,6 +79,7 @@ func FuzzParseForm(f *testing.F) {
 	f.Add("cohort", "who=criteria&criterion-0=a/b/c/d&codes-0=E10,E11&from-day=31&from-month=2&from-year=2024")
 	f.Add("persons", "account=a&account=a&remove=b&new_account=%ff")
 	f.Add("period", "duration=-9&to-day=99999999999999999999")
+	proc := frSnds(f)
 	f.Fuzz(func(t *testing.T, page, query string) {
 		v, err := url.ParseQuery(query)
 		if err != nil {
@@ -92,7 +93,7 @@ func FuzzParseForm(f *testing.F) {
 				}
 			}
 		}
-		Incomplete(frSnds(t), a, func(string, string) (*contract.DatasetSchema, bool) { return nil, false })
+		Incomplete(proc, a, func(string, string) (*contract.DatasetSchema, bool) { return nil, false })
 	})
 }
 
