@@ -62,6 +62,32 @@ func TestOrdersRefused(t *testing.T) {
 	}
 }
 
+// A newer version of a permit takes the workspace over; an older one cannot come back.
+func TestNewVersionOfPermit(t *testing.T) {
+	h := newHub(t)
+	_, base, ws, first := h.opened()
+	b := h.as(base, "p2")
+	second := h.permit(func(p *contract.Permit) { p.Version, p.Persons = 2, p.Persons[:1] })
+	h.send(h.order("order-2", &second))
+	if err := os.RemoveAll(filepath.Join(h.cfg.Handover, "permit-test")); err != nil {
+		t.Fatal(err)
+	}
+	h.handOver(second, nil)
+	if r := h.receipt("order-2"); r.Status != contract.ReceiptDone {
+		t.Fatalf("receipt %+v", r)
+	}
+	if status, _ := b.call("GET", "/api/v1/workspaces/"+ws, nil, nil); status != 401 {
+		t.Errorf("a person whom the new version does not name still comes in: %d", status)
+	}
+	if j := h.as(base, "p1").job(ws, "sql", goodSQL); j.State != "done" {
+		t.Errorf("%+v", j)
+	}
+	h.send(h.order("order-3", &first))
+	if r := h.receipt("order-3"); r.Status != contract.ReceiptRefused || r.Code != "replayed" {
+		t.Errorf("the old version again: %+v", r)
+	}
+}
+
 // A handover that is not what engine announced opens nothing.
 func TestHandoverChecked(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mitral-health/mitral/internal/enclave/sandbox/shim"
 )
 
@@ -394,8 +396,12 @@ func (r *Runner) stage(binary string) (string, error) {
 		return "", err
 	}
 	defer src.Close()
-	path := filepath.Join(r.scratch, "program")
-	tmp, err := os.CreateTemp(r.scratch, "program-*")
+	dir, err := r.stageDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "program")
+	tmp, err := os.CreateTemp(dir, "program-*")
 	if err != nil {
 		return "", err
 	}
@@ -408,6 +414,28 @@ func (r *Runner) stage(binary string) (string, error) {
 		return "", err
 	}
 	return path, os.Rename(tmp.Name(), path)
+}
+
+// stageDir is the scratch directory, or, when nothing may be executed there, one of our own below the
+// system's temporary directory.
+func (r *Runner) stageDir() (string, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(r.scratch, &st); err != nil || st.Flags&unix.ST_NOEXEC == 0 {
+		return r.scratch, err
+	}
+	dir := filepath.Join(os.TempDir(), "mitral-program-"+filepath.Base(r.scratch))
+	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	// Anybody may have made a directory of this name before us.
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(owner.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return "", fmt.Errorf("%s belongs to somebody else", dir)
+	}
+	return dir, nil
 }
 
 // reachable reports whether any user may pass all directories to path and read it.

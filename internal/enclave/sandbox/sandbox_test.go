@@ -150,6 +150,39 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// What is refused must not take ordinary programs with it.
+func TestOrdinaryProgramsWork(t *testing.T) {
+	r := runner(t)
+	res, err := r.Run(context.Background(), Spec{Name: "works", UID: 65534, Argv: []string{GuestBinary, shim.ProbeCommand, "works"}, Limits: DefaultLimits()})
+	if err != nil || res.ExitCode != 0 {
+		t.Errorf("code %d, %s, %v", res.ExitCode, res.Log, err)
+	}
+}
+
+// A binary in a closed directory is copied to where the job's user can reach it.
+func TestBinaryInAClosedDirectory(t *testing.T) {
+	runner(t)
+	own, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(closed, "mitral"), own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	scratch, err := os.MkdirTemp("/tmp", "sandbox-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(scratch)
+	if _, err := New(Config{Scratch: scratch, Binary: filepath.Join(closed, "mitral")}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLogIsCutAndTimeOut(t *testing.T) {
 	r := runner(t)
 	l := DefaultLimits()

@@ -26,13 +26,18 @@ func digestCopy(w io.Writer, r io.Reader) (contract.Digest, error) {
 	return contract.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil
 }
 
+// dataBytes is the size of the workspace's plain data.
+func (w *Workspace) dataBytes() (n int64) {
+	for _, f := range w.Handover.Files {
+		n += f.Bytes
+	}
+	return n
+}
+
 // unseal decrypts the workspace's data into dir, which lies on a memory file system, and checks every
 // file against the digest in the handover.
 func (s *Service) unseal(ctx context.Context, w *Workspace, id Identity, dir string) error {
-	var need int64
-	for _, f := range w.Handover.Files {
-		need += f.Bytes
-	}
+	need := w.dataBytes()
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err == nil && need > int64(st.Bavail)*st.Bsize/2 {
 		return contract.Refuse("no_space", "the data need %d MiB, which is more than half of the free space for jobs", need>>20)

@@ -26,6 +26,7 @@ const (
 	maxOutputs    = 50
 	maxOutput     = 50 << 20 // bytes of one output, the order book's limit for a released file
 	maxOutputSum  = 200 << 20
+	csvGrowth     = 20 // a table as CSV is at most about this many times its Parquet file
 )
 
 // Submit queues a program. The error is a contract.Refusal for what the author can mend: "invalid",
@@ -318,6 +319,7 @@ func (s *Service) execute(ctx context.Context, w *Workspace, j *Job) error {
 		convert.Name, convert.Argv = j.ID+"-csv", sqlArgs("/csv", "")
 		convert.Dir = "/csv"
 		convert.Limits.FileSize, convert.Limits.OutTotal = 16<<30, 32<<30
+		convert.Limits.Memory += csvGrowth * w.dataBytes() // files on a memory file system count as memory of the job
 		convert.ReadWrite = []sandbox.Mount{{Host: sub("csv"), Guest: "/csv"}}
 		res, err := s.Sandbox.Run(ctx, convert)
 		if err != nil {

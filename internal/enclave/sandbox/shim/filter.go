@@ -73,7 +73,7 @@ func policy() (seccomp.Policy, error) {
 		DefaultAction: seccomp.ActionErrno, // EPERM
 		// The order matters: a condition leaves an argument where the call's number was, so groups with
 		// conditions come last, and within them the calls whose refused arguments are no call number of a
-		// later entry. The tests of this package try the refused and the allowed side of each.
+		// later entry. The probes "quiet" and "works" try the refused and the allowed side.
 		Syscalls: []seccomp.SyscallGroup{
 			{Names: allowed, Action: seccomp.ActionAllow},
 			// ENOSYS makes the C library fall back to clone, whose flags the filter can read.

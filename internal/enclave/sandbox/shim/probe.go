@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,7 +37,7 @@ type Attempt struct {
 	Detail  string `json:"detail"`
 }
 
-// Probe tries forbidden actions. With "quiet TARGETS" it tries all that end by themselves and prints one
+// Probe tries forbidden actions, and with "works" what an ordinary program must be able to do. With "quiet TARGETS" it tries all that end by themselves and prints one
 // JSON Attempt a line; "forkbomb", "memory", "sleep", "linger" and "fill" are each run alone, because they
 // end by being stopped.
 func Probe(args []string) int {
@@ -56,6 +57,8 @@ func Probe(args []string) int {
 			enc.Encode(Attempt{p.name, blocked, detail})
 		}
 		return 0
+	case "works":
+		return works()
 	case "forkbomb":
 		return forkBomb()
 	case "memory":
@@ -122,14 +125,32 @@ var quietProbes = []probe{
 		}
 		return fails(err)
 	}},
-	{"network: raw, packet, netlink and vsock sockets", func(Targets) (bool, string) {
-		for _, s := range [][2]int{{unix.AF_PACKET, unix.SOCK_RAW}, {unix.AF_INET, unix.SOCK_RAW}, {unix.AF_NETLINK, unix.SOCK_RAW}, {unix.AF_VSOCK, unix.SOCK_STREAM}} {
-			if fd, err := unix.Socket(s[0], s[1], 0); err == nil {
-				unix.Close(fd)
-				return false, fmt.Sprintf("socket family %d opened", s[0])
+	{"network: sockets of every other family", func(Targets) (bool, string) {
+		for family := range 64 {
+			if family == unix.AF_UNIX || family == unix.AF_INET || family == unix.AF_INET6 {
+				continue
+			}
+			for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW} {
+				if fd, err := unix.Socket(family, kind, 0); err != unix.EPERM {
+					unix.Close(fd)
+					return false, fmt.Sprintf("family %d, kind %d: %v", family, kind, err)
+				}
 			}
 		}
-		return true, "none can be opened"
+		if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP); err == nil {
+			unix.Close(fd)
+			return false, "a raw socket opened"
+		}
+		return true, "refused by the filter"
+	}},
+	{"terminal: push characters into it", func(Targets) (bool, string) {
+		c := byte('x')
+		for _, request := range []uintptr{tiocsti, tioclinux} {
+			if _, _, e := unix.Syscall(unix.SYS_IOCTL, 0, request, uintptr(unsafe.Pointer(&c))); e != unix.EPERM {
+				return false, e.Error()
+			}
+		}
+		return true, "refused by the filter"
 	}},
 	{"files: another workspace", func(t Targets) (bool, string) { _, err := os.ReadFile(t.OtherFile); return fails(err) }},
 	{"files: secrets of the host", func(t Targets) (bool, string) {
@@ -322,6 +343,37 @@ func readSome(path string) ([]byte, error) {
 	b := make([]byte, 64)
 	n, err := unix.Read(fd, b)
 	return b[:max(n, 0)], err
+}
+
+// works does what ordinary programs do; a filter that refuses it would be of no use. It returns 0 when all
+// went well.
+func works() int {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		_, err = unix.Write(pair[0], []byte("x"))
+	}
+	if err == nil {
+		var fd int
+		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0); err == nil {
+			unix.Close(fd)
+		}
+	}
+	if err == nil {
+		if _, e := unix.IoctlGetTermios(0, unix.TCGETS); e != nil && e != unix.ENOTTY { // allowed, whatever is there
+			err = e
+		}
+	}
+	if err == nil {
+		err = exec.Command("/bin/sh", "-c", "sleep 0 & wait; ls /usr > /tmp/list && ln -s list /tmp/link && mv /tmp/link /tmp/other").Run()
+	}
+	done := make(chan struct{})
+	go func() { runtime.LockOSThread(); close(done) }() // a thread of its own
+	<-done
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
 }
 
 // forkBomb starts children until the kernel refuses; exit code 3 says it was stopped by the limit.
