@@ -67,6 +67,9 @@ type Config struct {
 	JWKS         string   `yaml:"jwks"` // public keys are written here for trust; empty: not written
 	ClientID     string   `yaml:"client_id"`
 	RedirectURIs []string `yaml:"redirect_uris"`
+	// DemoClock is the file of the demonstration's movable clock. A token then lasts until an hour after
+	// the moved time, so that trust, whose clock is moved, does not take it for expired.
+	DemoClock string `yaml:"demo_clock"`
 }
 
 // Server is the running provider.

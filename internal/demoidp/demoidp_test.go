@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	jose "github.com/go-jose/go-jose/v4"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/mitral-health/mitral/internal/demoidp"
 	"github.com/mitral-health/mitral/internal/demoidp/idptest"
+	"github.com/mitral-health/mitral/internal/kit/clock"
 )
 
 func TestMain(m *testing.M) {
@@ -112,6 +114,34 @@ func keys(set jose.JSONWebKeySet) (out []crypto.PublicKey) {
 		out = append(out, k.Key)
 	}
 	return out
+}
+
+// Trust checks a token at the hub's time, which a demonstration moves.
+func TestTokenLastsInAMovedHub(t *testing.T) {
+	p := idptest.Start(t, back)
+	moved := clock.Shifted{Path: p.DemoClock}
+	if err := moved.Move(60 * 24 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	found, conf := relyingParty(t, p)
+	verifier := oauth2.GenerateVerifier()
+	resp, _ := idptest.SignIn(t, browser(t), conf.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)), "citizen-2")
+	to, err := url.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := conf.Exchange(context.Background(), to.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []func() time.Time{moved.Now, time.Now} {
+		if _, err := found.Verifier(&oidc.Config{ClientID: p.ClientID, Now: now}).Verify(context.Background(), tok.Extra("id_token").(string)); err != nil {
+			t.Errorf("at %s: %v", now(), err)
+		}
+	}
+	if id, _ := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(context.Background(), tok.Extra("id_token").(string)); id.Expiry.After(moved.Now().Add(61 * time.Minute)) {
+		t.Errorf("token lasts until %s", id.Expiry)
+	}
 }
 
 func TestRefusals(t *testing.T) {

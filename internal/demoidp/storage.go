@@ -13,6 +13,8 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/mitral-health/mitral/internal/kit/clock"
 )
 
 const (
@@ -279,10 +281,16 @@ func (c client) AuthMethod() oidc.AuthMethod         { return oidc.AuthMethodNon
 func (c client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }
-func (c client) GrantTypes() []oidc.GrantType         { return []oidc.GrantType{oidc.GrantTypeCode} }
-func (c client) LoginURL(id string) string            { return "/login?request=" + id }
-func (c client) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
-func (c client) IDTokenLifetime() time.Duration       { return tokenLifetime }
+func (c client) GrantTypes() []oidc.GrantType        { return []oidc.GrantType{oidc.GrantTypeCode} }
+func (c client) LoginURL(id string) string           { return "/login?request=" + id }
+func (c client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeBearer }
+func (c client) IDTokenLifetime() time.Duration {
+	if c.cfg.DemoClock == "" {
+		return tokenLifetime
+	}
+	ahead, _ := clock.Shifted{Path: c.cfg.DemoClock}.Offset() // no file yet: not moved
+	return tokenLifetime + ahead
+}
 func (c client) DevMode() bool                        { return false }
 func (c client) IsScopeAllowed(scope string) bool     { return scope == "nir" }
 func (c client) IDTokenUserinfoClaimsAssertion() bool { return true } // trust reads the identity token alone

@@ -61,10 +61,11 @@ func serve(cfg demoidp.Config) error {
 
 // Provider is a running provider.
 type Provider struct {
-	Issuer   string
-	ClientID string
-	JWKS     string // file with its public keys
-	Citizens []demoidp.Citizen
+	Issuer    string
+	ClientID  string
+	JWKS      string // file with its public keys
+	DemoClock string // file of its movable clock
+	Citizens  []demoidp.Citizen
 }
 
 // Citizens are the people of a test.
@@ -83,7 +84,7 @@ func Start(t testing.TB, redirectURI string) Provider {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	p := Provider{Issuer: "http://" + addr, ClientID: "mitral-portal", JWKS: filepath.Join(dir, "jwks.json"), Citizens: Citizens}
+	p := Provider{DemoClock: filepath.Join(dir, "clock"), Issuer: "http://" + addr, ClientID: "mitral-portal", JWKS: filepath.Join(dir, "jwks.json"), Citizens: Citizens}
 	people, err := json.Marshal(Citizens)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,7 @@ func Start(t testing.TB, redirectURI string) Provider {
 	if err := os.WriteFile(file, people, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := json.Marshal(demoidp.Config{Listen: addr, Issuer: p.Issuer, Citizens: file, Dir: dir, JWKS: p.JWKS, ClientID: p.ClientID, RedirectURIs: []string{redirectURI}})
+	cfg, err := json.Marshal(demoidp.Config{Listen: addr, Issuer: p.Issuer, Citizens: file, Dir: dir, JWKS: p.JWKS, ClientID: p.ClientID, RedirectURIs: []string{redirectURI}, DemoClock: p.DemoClock})
 	if err != nil {
 		t.Fatal(err)
 	}
