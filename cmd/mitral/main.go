@@ -1,0 +1,69 @@
+// Command mitral is the one binary of the hub: the zones, the holder's agent, the demonstration and the
+// tools of operators and auditors are its subcommands. Only wiring stands here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes, documented in --help of each command.
+const (
+	exitFailed = 1 // it was tried and did not succeed, or a check found a fault
+	exitUsage  = 2 // the command line or a file named in it is wrong
+)
+
+type cli struct {
+	Demo    demoCmd    `cmd:"" help:"Run a whole hub with a sample country on this machine, to walk through by hand or unattended (--auto)."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// exitError carries an exit code; a nil cause prints nothing more.
+type exitError struct {
+	code  int
+	cause error
+}
+
+func (e *exitError) Error() string {
+	if e.cause == nil {
+		return ""
+	}
+	return e.cause.Error()
+}
+
+func main() {
+	var c cli
+	parser := kong.Must(&c,
+		kong.Name("mitral"),
+		kong.Description("The health data hub that any country, region or hospital can run itself. Exit codes: 0 done, 1 failed or a fault was found, 2 wrong use."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false}),
+	)
+	kctx, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		parser.Errorf("%v", err)
+		os.Exit(exitUsage)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	if err := kctx.Run(); err != nil {
+		code := exitFailed
+		var e *exitError
+		if errors.As(err, &e) {
+			code = e.code
+		}
+		if msg := err.Error(); msg != "" {
+			fmt.Fprintln(os.Stderr, "mitral:", msg)
+		}
+		os.Exit(code)
+	}
+}
