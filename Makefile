@@ -18,9 +18,9 @@ build: web
 
 web: web/dist/.built
 
-web/dist/.built: package.json package-lock.json $(shell find web -name '*.css' -o -name '*.scss' -o -name '*.ts' -o -name '*.mjs' 2>/dev/null | grep -v dist/)
-	npm ci --no-audit --no-fund --silent
-	npm run --silent build
+web/dist/.built: web/package.json web/package-lock.json web/build.mjs $(shell find web/components web/theme web/portal web/enclave -name '*.scss' -o -name '*.css' -o -name '*.ts' 2>/dev/null)
+	npm --prefix web ci --no-audit --no-fund --silent
+	npm --prefix web run --silent build
 	@touch $@
 
 check:
@@ -39,4 +39,4 @@ setup-test:
 	@scripts/setup test
 
 clean:
-	rm -rf bin web/dist node_modules
+	rm -rf bin web/node_modules && find web/dist -mindepth 1 ! -name .gitkeep -delete
