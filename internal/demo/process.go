@@ -17,10 +17,11 @@ import (
 // Process keeps one child process alive: it writes its output to a log file, starts it again when it
 // dies unasked, and stops it with SIGTERM, then SIGKILL.
 type Process struct {
-	Name string
-	Args []string // arguments of the mitral binary
-	Log  string   // file that the child's output is appended to
-	Pid  string   // file that holds the child's process id
+	Name   string
+	Binary string   // the mitral binary
+	Args   []string // its arguments
+	Log    string   // file that the child's output is appended to
+	Pid    string   // file that holds the child's process id
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -50,11 +51,7 @@ func (p *Process) launch() error {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer log.Close()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self, p.Args...)
+	cmd := exec.Command(p.Binary, p.Args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that Ctrl-C reaches the supervisor alone, which then stops all in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -113,6 +110,21 @@ func (p *Process) PID() int {
 		return 0
 	}
 	return p.cmd.Process.Pid
+}
+
+// peakMemory returns the child's greatest resident size so far, in bytes, or 0 when it is gone.
+func (p *Process) peakMemory() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
 }
 
 // Stop ends the child and waits for it.

@@ -30,6 +30,8 @@ type Report struct {
 	Seconds float64   `json:"seconds"`
 	Passed  bool      `json:"passed"`
 	Failure string    `json:"failure,omitempty"`
+	// PeakMemory is the greatest resident size of each process, in bytes.
+	PeakMemory map[string]int64 `json:"peak_memory,omitempty"`
 }
 
 // WriteJSON prints the report for programs.
