@@ -22,6 +22,8 @@ const (
 
 type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run a whole hub with a sample country on this machine, to walk through by hand or unattended (--auto)."`
+	PKI     pkiCmd     `cmd:"" name:"pki" help:"Certificates of the zones and of the holders' agents."`
+	Verify  verifyCmd  `cmd:"" help:"Prove that a ledger was not changed, or name the entry that was."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
