@@ -19,18 +19,18 @@ import (
 
 // Options of a demonstration hub.
 type Options struct {
-	Dir     string // everything lies below it
-	Binary  string // the mitral program
-	People  int    // of the sample country
-	Seed    uint64
-	Years   int
-	Port    int    // first of the ports in use; 0: any free ones
-	Format  string // of the holders' files: "csv" or "parquet"
-	Shared  string // directory of third-party data; "" or absent: left out
-	Portal  string // database of portal and trust: "" for SQLite, or PostgreSQL URLs
-	Trust   string
-	Say     func(format string, args ...any) // progress for people; may be nil
-	Browser bool                             // somebody will look: prepare the demonstration key's page
+	Dir      string // everything lies below it
+	Binary   string // the mitral program
+	People   int    // of the sample country
+	Seed     uint64
+	Years    int
+	Port     int                                  // first of the ports in use; 0: any free ones
+	Format   string                               // of the holders' files: "csv" or "parquet"
+	Shared   string                               // directory of third-party data; "" or absent: left out
+	PortalDB string                               // database of the portal: "" for SQLite, or a PostgreSQL URL
+	TrustDB  string                               // database of trust, likewise
+	Say      func(format string, args ...any)     // what is being done, for people; may be nil
+	Progress func(done, total int64, unit string) // of the step being done; may be nil
 }
 
 // ports of the processes, in the order of Options.Port.

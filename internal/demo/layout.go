@@ -1,0 +1,101 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/mitral-health/mitral/internal/contract"
+	"github.com/mitral-health/mitral/internal/demoidp"
+	"github.com/mitral-health/mitral/internal/kit/conf"
+	"github.com/mitral-health/mitral/internal/kit/pki"
+	"github.com/mitral-health/mitral/internal/sample"
+	"github.com/mitral-health/mitral/internal/trust"
+	"github.com/mitral-health/mitral/internal/vault"
+)
+
+// The demonstration's OIDC client.
+const clientID = "mitral-portal"
+
+var zones = []string{contract.ZonePortal, contract.ZoneTrust, contract.ZoneVault, contract.ZoneEngine, contract.ZoneEnclave}
+
+// prepare makes what a new hub needs before its first start: certificates and the sample country. It
+// may be called again after an interruption.
+func (h *Hub) prepare(ctx context.Context) error {
+	if err := pki.Init(h.path("pki")); err != nil && !errors.Is(err, pki.ErrExists) {
+		return err
+	}
+	bearers := map[string]string{}
+	for _, z := range zones {
+		bearers[z] = pki.KindZone
+	}
+	for _, holder := range holders {
+		bearers[holder] = pki.KindAgent
+	}
+	for name, kind := range bearers {
+		if _, err := pki.Issue(h.path("pki"), kind, name, nil); err != nil && !errors.Is(err, pki.ErrExists) {
+			return err
+		}
+	}
+	for _, dir := range []string{"handover", "agents", "idp"} {
+		if err := os.MkdirAll(h.path(dir), 0o700); err != nil {
+			return err
+		}
+	}
+	omop := filepath.Join(h.opts.Shared, "omop", "gibleed")
+	if _, err := os.Stat(omop); h.opts.Shared == "" || err != nil {
+		omop = ""
+	}
+	h.opts.Say("Sample country of %d people", h.state.People)
+	_, err := sample.Generate(ctx, sample.Options{
+		People: h.state.People, Seed: h.state.Seed, Years: h.state.Years,
+		Out: h.path("sample"), Format: h.state.Format, OMOP: omop, Progress: h.opts.Progress,
+	})
+	return err
+}
+
+var holders = []string{sample.HolderSNDS, sample.HolderOSCOUR, sample.HolderMarrow, sample.HolderSarcoma, sample.HolderStudents, sample.HolderResearch}
+
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+func mutual(port int) string { return "https://" + net.JoinHostPort("localhost", fmt.Sprint(port)) }
+
+// zoneConf is what every zone's configuration starts with.
+func (h *Hub) zoneConf(zone string, listen int) conf.Zone {
+	z := conf.Zone{Dir: h.ZoneDir(zone), TLS: pki.Files(h.path("pki"), pki.KindZone, zone), DemoClock: h.path("clock")}
+	if listen != 0 {
+		z.Listen = local(listen)
+	}
+	return z
+}
+
+// writeConfigs writes the configuration of every process. They say nothing that an operator would not
+// write by hand; docs/operator.md explains them.
+func (h *Hub) writeConfigs() error {
+	p := h.state.Ports
+	trustConf := trust.Config{
+		Zone: h.zoneConf(contract.ZoneTrust, p.Trust), Portal: mutual(p.OrderBook),
+		EngineRecipientFile: filepath.Join(h.ZoneDir(contract.ZoneEngine), "recipient.txt"),
+		IdentityProvider:    trust.IdentityProvider{Issuer: h.idpURL(), Audience: clientID, JWKSFile: h.path("idp", "jwks.json")},
+	}
+	trustConf.Database = h.opts.TrustDB
+	configs := map[string]any{
+		"idp": demoidp.Config{
+			Listen: local(p.IDP), Issuer: h.idpURL(), Citizens: h.path("sample", "citizens.json"), Dir: h.path("idp"),
+			JWKS: h.path("idp", "jwks.json"), ClientID: clientID, RedirectURIs: []string{h.PortalURL() + "/sign-in/callback"},
+		},
+		contract.ZoneTrust: trustConf,
+		contract.ZoneVault: vault.Config{Zone: h.zoneConf(contract.ZoneVault, p.Vault), Portal: mutual(p.OrderBook)},
+	}
+	for name, c := range configs {
+		if err := conf.Save(h.configFile(name), c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Hub) configFile(name string) string { return h.path("config", name+".yaml") }
