@@ -12,6 +12,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/mitral-health/mitral/internal/enclave/sandbox/shim"
+	"github.com/mitral-health/mitral/internal/engine/jobsql"
 )
 
 // Exit codes, documented in --help of each command.
@@ -22,8 +25,15 @@ const (
 
 type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run a whole hub with a sample country on this machine, to walk through by hand or unattended (--auto)."`
+	Serve   serveCmd   `cmd:"" help:"Run one zone of a hub."`
+	Agent   agentCmd   `cmd:"" help:"At a data holder: deliver data."`
+	Sample  sampleCmd  `cmd:"" help:"Make a sample country."`
 	PKI     pkiCmd     `cmd:"" name:"pki" help:"Certificates of the zones and of the holders' agents."`
+	Enrol   enrolCmd   `cmd:"" help:"Decide whose keys a zone trusts."`
 	Verify  verifyCmd  `cmd:"" help:"Prove that a ledger was not changed, or name the entry that was."`
+	SQL     sqlCmd     `cmd:"" name:"sql" help:"Read the lake as data engineer."`
+	Enclave enclaveCmd `cmd:"" help:"Of the enclave."`
+	DemoIDP demoIDPCmd `cmd:"" name:"demo-idp" hidden:""`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -41,6 +51,15 @@ func (e *exitError) Error() string {
 }
 
 func main() {
+	// Inside the sandbox the same binary is the shim and the SQL shell; no command line is parsed there.
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case shim.Command:
+			os.Exit(shim.Main(os.Args[2:]))
+		case jobsql.Command:
+			os.Exit(jobsql.Main(os.Args[2:]))
+		}
+	}
 	var c cli
 	parser := kong.Must(&c,
 		kong.Name("mitral"),

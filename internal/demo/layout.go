@@ -10,15 +10,21 @@ import (
 
 	"github.com/mitral-health/mitral/internal/contract"
 	"github.com/mitral-health/mitral/internal/demoidp"
+	"github.com/mitral-health/mitral/internal/enclave"
+	"github.com/mitral-health/mitral/internal/engine"
 	"github.com/mitral-health/mitral/internal/kit/conf"
 	"github.com/mitral-health/mitral/internal/kit/pki"
+	"github.com/mitral-health/mitral/internal/portal"
+	"github.com/mitral-health/mitral/internal/portal/access"
 	"github.com/mitral-health/mitral/internal/sample"
 	"github.com/mitral-health/mitral/internal/trust"
 	"github.com/mitral-health/mitral/internal/vault"
 )
 
-// The demonstration's OIDC client.
-const clientID = "mitral-portal"
+const (
+	hubName  = "Mitral"
+	clientID = "mitral-portal" // of the portal at the identity provider
+)
 
 var zones = []string{contract.ZonePortal, contract.ZoneTrust, contract.ZoneVault, contract.ZoneEngine, contract.ZoneEnclave}
 
@@ -82,13 +88,29 @@ func (h *Hub) writeConfigs() error {
 		IdentityProvider:    trust.IdentityProvider{Issuer: h.idpURL(), Audience: clientID, JWKSFile: h.path("idp", "jwks.json")},
 	}
 	trustConf.Database = h.opts.TrustDB
+	portalConf := portal.Config{
+		Zone: h.zoneConf(contract.ZonePortal, p.OrderBook), Name: hubName, Body: "Health data access body of the sample country",
+		PublicListen: local(p.Portal), PublicURL: h.PortalURL(), OIDC: access.OIDC{Issuer: h.idpURL(), ClientID: clientID},
+		Demo: true, DemoKeyURL: h.keyURL() + "/key", EnclaveURL: h.EnclaveURL(),
+		TrustRecipientFile: filepath.Join(h.ZoneDir(contract.ZoneTrust), "recipient.txt"),
+	}
+	portalConf.Database = h.opts.PortalDB
 	configs := map[string]any{
 		"idp": demoidp.Config{
 			Listen: local(p.IDP), Issuer: h.idpURL(), Citizens: h.path("sample", "citizens.json"), Dir: h.path("idp"),
 			JWKS: h.path("idp", "jwks.json"), ClientID: clientID, RedirectURIs: []string{h.PortalURL() + "/sign-in/callback"},
 		},
-		contract.ZoneTrust: trustConf,
-		contract.ZoneVault: vault.Config{Zone: h.zoneConf(contract.ZoneVault, p.Vault), Portal: mutual(p.OrderBook)},
+		contract.ZonePortal: portalConf,
+		contract.ZoneTrust:  trustConf,
+		contract.ZoneVault:  vault.Config{Zone: h.zoneConf(contract.ZoneVault, p.Vault), Portal: mutual(p.OrderBook)},
+		contract.ZoneEngine: engine.Config{
+			Zone: h.zoneConf(contract.ZoneEngine, p.Engine), Portal: mutual(p.OrderBook), Trust: mutual(p.Trust), Vault: mutual(p.Vault),
+			Handover: h.path("handover"), MaxPartBytes: 4 << 30,
+		},
+		contract.ZoneEnclave: enclave.Config{
+			Zone: h.zoneConf(contract.ZoneEnclave, 0), Portal: mutual(p.OrderBook), Vault: mutual(p.Vault), Handover: h.path("handover"),
+			Door: enclave.Door{Listen: local(p.Enclave), URL: h.EnclaveURL()}, Demo: true, HubName: hubName,
+		},
 	}
 	for name, c := range configs {
 		if err := conf.Save(h.configFile(name), c); err != nil {
