@@ -40,7 +40,7 @@ type Citizen struct {
 	GivenName  string   `json:"given_name"`
 	FamilyName string   `json:"family_name"` // at birth
 	UsedName   string   `json:"used_name"`   // the name in use, when it is another
-	BirthDate  string   `json:"birth_date"`  // YYYY-MM-DD
+	BirthDate  string   `json:"birthdate"`   // YYYY-MM-DD
 	Sex        string   `json:"sex"`         // "1" man, "2" woman
 	BirthPlace string   `json:"birth_place"`
 	NIR        string   `json:"nir"` // with key; "" for who has none
