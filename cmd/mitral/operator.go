@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/mitral-health/mitral/internal/demoidp"
-	"github.com/mitral-health/mitral/internal/enclave/sandbox"
+	"github.com/mitral-health/mitral/internal/enclave"
 	"github.com/mitral-health/mitral/internal/engine"
 	"github.com/mitral-health/mitral/internal/kit/conf"
 	"github.com/mitral-health/mitral/internal/operator"
@@ -64,34 +63,7 @@ func (c *selftestCmd) Help() string {
 	return "Exit codes: 0 all blocked, 1 something was not, or a layer is missing."
 }
 
-func (c *selftestCmd) Run(ctx context.Context) error {
-	runner, err := sandbox.New(sandbox.Config{})
-	if err != nil {
-		return err
-	}
-	results := runner.SelfTest(ctx)
-	open := false
-	for _, r := range results {
-		open = open || !r.Blocked
-	}
-	if c.JSON {
-		if err := json.NewEncoder(os.Stdout).Encode(results); err != nil {
-			return err
-		}
-	} else {
-		for _, r := range results {
-			mark := "blocked"
-			if !r.Blocked {
-				mark = "OPEN   "
-			}
-			fmt.Printf("%s  %-28s %s\n", mark, r.Name, r.Detail)
-		}
-	}
-	if open {
-		return &exitError{code: exitFailed}
-	}
-	return nil
-}
+func (c *selftestCmd) Run(ctx context.Context) error { return enclave.SelfTest(ctx, os.Stdout, c.JSON) }
 
 type demoIDPCmd struct {
 	Config string `required:"" type:"existingfile" help:"Configuration (YAML)."`

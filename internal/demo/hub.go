@@ -17,6 +17,9 @@ import (
 	"time"
 )
 
+// DefaultPeople is the size of a new sample country when nothing else is asked for.
+const DefaultPeople = 20_000
+
 // Options of a demonstration hub.
 type Options struct {
 	Dir      string // everything lies below it
@@ -78,6 +81,9 @@ func Open(opts Options) (*Hub, error) {
 	b, err := os.ReadFile(h.path("state.json"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
+		if opts.People == 0 {
+			opts.People = DefaultPeople
+		}
 		h.state = state{People: opts.People, Seed: opts.Seed, Years: opts.Years, Format: opts.Format}
 		if h.state.Ports, err = choosePorts(opts.Port); err != nil {
 			return nil, err

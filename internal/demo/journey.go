@@ -13,12 +13,14 @@ type walk struct {
 	out      io.Writer // table for people; nil for none
 	datasets []*dataset
 
+	persons     int64 // person records delivered
 	objector    citizen
 	applicant   *client // at the portal
 	researcher  *client // at the enclave
 	application string
 	permit      string
 	workspace   string
+	small, safe string // jobs whose tables are asked out
 	export      string
 	released    string // name of the released file
 }

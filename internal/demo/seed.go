@@ -52,11 +52,12 @@ func (w *walk) describe(ctx context.Context) (result, error) {
 		Total int `json:"total"`
 	}
 	visitor := newClient(w.h.PortalURL())
-	if err := visitor.call(ctx, http.MethodGet, "/api/v1/datasets", nil, &found); err != nil {
-		return res, err
-	}
-	if found.Total < int(res.documents) {
-		return res, fmt.Errorf("the catalogue shows %d datasets, %d were published", found.Total, res.documents)
+	err = until(ctx, 30*time.Second, "the catalogue's index", func() (bool, error) {
+		err := visitor.call(ctx, http.MethodGet, "/api/v1/datasets", nil, &found)
+		return found.Total == int(res.documents), err
+	})
+	if err != nil {
+		return res, fmt.Errorf("the catalogue shows %d datasets, %d were published: %w", found.Total, res.documents, err)
 	}
 	res.border = "holders → portal: descriptions, no data"
 	res.verified = fmt.Sprintf("the catalogue shows %d datasets; %d variables described%s; counts mandate signed", found.Total, variables, imported)
@@ -80,8 +81,13 @@ func (h *Hub) mandate(ctx context.Context, datasets []*dataset) error {
 			return nil
 		}
 	}
-	scope := gateway.MandateScope{Procedure: "fr-snds", Title: "Protected counts before an application", Controller: "Health data access body of the sample country",
-		Period: contract.Period{From: "1990-01-01", To: "2030-12-31"}}
+	var scope struct {
+		Title    string                  `json:"title"`
+		Datasets []contract.DatasetScope `json:"datasets"`
+		Period   contract.Period         `json:"period"`
+	}
+	scope.Title = "Protected counts before an application"
+	scope.Period = contract.Period{From: "1990-01-01", To: "2030-12-31"}
 	for _, d := range datasets {
 		s := contract.DatasetScope{Holder: d.schema.Holder, Dataset: d.schema.Dataset}
 		for _, t := range d.schema.Tables {
@@ -157,6 +163,7 @@ func (w *walk) deliver(ctx context.Context) (result, error) {
 		res.documents += 2
 		res.bytes += rep.ToTrust + rep.ToEngine
 		published++
+		w.persons += rep.Persons
 		for stage, s := range rep.Seconds {
 			if stage != agent.StageWait {
 				res.seconds += s
@@ -182,11 +189,18 @@ func (h *Hub) deliver(ctx context.Context, d *dataset) (*delivery, error) {
 		Spool: h.path("agents", d.schema.Holder, "spool"), Trust: mutual(h.state.Ports.Trust), Engine: mutual(h.state.Ports.Engine),
 		TLS: pki.Files(h.path("pki"), pki.KindAgent, d.schema.Holder), DemoClock: h.path("clock")}
 	for _, t := range d.schema.Tables {
-		f := agent.Files{Files: filepath.Join(d.dir, t.Name+"*."+h.state.Format), Format: h.state.Format}
-		if matches, _ := filepath.Glob(f.Files); len(matches) == 0 { // a database that came as it is
-			f = agent.Files{Files: filepath.Join(d.dir, t.Name+".csv.gz"), Format: "csv.gz"}
+		// A table is one file or numbered parts; a database that came as it is keeps its own format.
+		for _, f := range []agent.Files{
+			{Files: t.Name + "-[0-9]*." + h.state.Format, Format: h.state.Format},
+			{Files: t.Name + "." + h.state.Format, Format: h.state.Format},
+			{Files: t.Name + ".csv.gz", Format: "csv.gz"},
+		} {
+			f.Files = filepath.Join(d.dir, f.Files)
+			if found, _ := filepath.Glob(f.Files); len(found) > 0 {
+				cfg.Tables[t.Name] = f
+				break
+			}
 		}
-		cfg.Tables[t.Name] = f
 	}
 	file := h.configFile("agent-" + d.schema.Holder)
 	if err := conf.Save(file, cfg); err != nil {
@@ -224,14 +238,112 @@ func (h *Hub) sampleRows() (int64, error) {
 	return n, nil
 }
 
-// link reads in trust's ledger what the linkage of the deliveries found.
-func (w *walk) link(ctx context.Context) (result, error) {
-	return w.fromLedger(ctx, contract.ZoneTrust, "linkage")
+// linkTimes reads in the ledgers of trust and engine when each delivery was complete, linked and
+// published.
+type linkTimes struct{ trustGot, linked, engineGot, published time.Time }
+
+func (w *walk) times(ctx context.Context) (map[string]*linkTimes, error) {
+	out := map[string]*linkTimes{}
+	at := func(id string) *linkTimes {
+		if out[id] == nil {
+			out[id] = &linkTimes{}
+		}
+		return out[id]
+	}
+	// The ledger follows the database at a short distance, so it may need a moment.
+	err := until(ctx, 30*time.Second, "the deliveries in the ledgers of trust and engine", func() (bool, error) {
+		clear(out)
+		for _, zone := range []string{contract.ZoneTrust, contract.ZoneEngine} {
+			entries, err := ledger.Entries(ctx, filepath.Join(w.h.ZoneDir(zone), "ledger"))
+			if err != nil {
+				return false, err
+			}
+			for _, e := range entries {
+				switch {
+				case e.Action == "delivery.complete" && zone == contract.ZoneTrust:
+					at(e.Target).trustGot = e.At
+				case e.Action == "delivery.complete":
+					at(e.Target).engineGot = e.At
+				case e.Action == "delivery.link" && e.Outcome == "done":
+					at(e.Target).linked = e.At
+				case e.Action == "delivery.published" && e.Outcome == "done":
+					at(e.Target).published = e.At
+				}
+			}
+		}
+		done := 0
+		for _, t := range out {
+			if !t.linked.IsZero() && !t.published.IsZero() {
+				done++
+			}
+		}
+		return done >= len(w.datasets), nil
+	})
+	return out, err
 }
 
-// publish reads in engine's ledger what was published.
+// link shows what trust did while the agents waited. Its figures come from its ledger.
+func (w *walk) link(ctx context.Context) (result, error) {
+	times, err := w.times(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	res := result{rows: w.persons, documents: int64(len(times)), bytes: w.persons * 2 * contract.TicketSize}
+	for _, t := range times {
+		if !t.linked.IsZero() {
+			res.seconds += t.linked.Sub(t.trustGot).Seconds()
+		}
+	}
+	res.border = "trust → engine: ticket sheets, sealed to engine"
+	res.verified = fmt.Sprintf("%d person records linked; %d linkages in trust's ledger", w.persons, len(times))
+	return res, nil
+}
+
+// publish shows what engine did while the agents waited, and counts the lake's rows anew.
 func (w *walk) publish(ctx context.Context) (result, error) {
-	return w.fromLedger(ctx, contract.ZoneEngine, "publish")
+	times, err := w.times(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	var res result
+	for _, t := range times {
+		if t.published.IsZero() {
+			continue
+		}
+		from := t.engineGot
+		if t.linked.After(from) {
+			from = t.linked
+		}
+		res.seconds += t.published.Sub(from).Seconds()
+	}
+	for _, d := range w.datasets {
+		var entry struct {
+			Delivery *struct {
+				Rows map[string]int64 `json:"rows"`
+			} `json:"delivery"`
+		}
+		err := until(ctx, 30*time.Second, "the delivery of "+d.name()+" in the catalogue", func() (bool, error) {
+			err := newClient(w.h.PortalURL()).call(ctx, http.MethodGet, "/api/v1/datasets/"+d.name(), nil, &entry)
+			return entry.Delivery != nil, err
+		})
+		if err != nil {
+			return res, err
+		}
+		for _, n := range entry.Delivery.Rows {
+			res.rows += n
+			res.documents++
+		}
+	}
+	want, err := w.h.sampleRows()
+	if err != nil {
+		return res, err
+	}
+	if res.rows != want {
+		return res, fmt.Errorf("the lake has %d rows, the holders' files have %d", res.rows, want)
+	}
+	res.border = "engine → portal: rows by table and year"
+	res.verified = "the lake has as many rows as the holders' files; tickets dropped"
+	return res, nil
 }
 
 // verifyLedger proves a zone's ledger as an auditor would.
@@ -242,5 +354,3 @@ func (w *walk) verifyLedger(ctx context.Context, zone string) (ledger.Report, er
 	}
 	return r, err
 }
-
-var _ = time.Second

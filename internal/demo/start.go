@@ -74,15 +74,21 @@ func (h *Hub) enrol(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var me struct {
-		Passkeys int `json:"passkeys"`
-	}
-	if err := officer.call(ctx, http.MethodGet, "/api/v1/me", nil, &me); err != nil {
+	if err := h.keyOnce(ctx, officer, h.key); err != nil {
 		return err
 	}
-	if me.Passkeys == 0 {
-		if err := h.registerKey(ctx, officer, h.key); err != nil {
-			return fmt.Errorf("register the officer's demonstration key: %w", err)
+	// A permit names the passkeys of the persons who may work with the data, so researchers have one too.
+	for _, person := range []string{"1", "2"} {
+		key, err := OpenSoftKey(h.path("key", "acct-demo-researcher-"+person+".key"))
+		if err != nil {
+			return err
+		}
+		researcher, err := h.signIn(ctx, "researcher", person)
+		if err != nil {
+			return err
+		}
+		if err := h.keyOnce(ctx, researcher, key); err != nil {
+			return err
 		}
 	}
 	var enrolment contract.Enrolment
@@ -122,6 +128,20 @@ func (h *Hub) enrolOnce(zone string, e contract.Enrolment) error {
 		return nil
 	}
 	return operator.Enrol(h.ZoneDir(zone), e)
+}
+
+// keyOnce registers a demonstration key for an account that has none.
+func (h *Hub) keyOnce(ctx context.Context, c *client, key *SoftKey) error {
+	var me struct {
+		Passkeys int `json:"passkeys"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/api/v1/me", nil, &me); err != nil || me.Passkeys > 0 {
+		return err
+	}
+	if err := h.registerKey(ctx, c, key); err != nil {
+		return fmt.Errorf("register a demonstration key: %w", err)
+	}
+	return nil
 }
 
 // registerKey goes through the registration ceremony that a browser would.
