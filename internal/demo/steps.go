@@ -384,12 +384,14 @@ func (w *walk) provision(ctx context.Context) (result, error) {
 	for _, t := range r.Tables {
 		in += t.RowsIn
 		out += t.RowsOut
-		dropped := int64(0)
+		// The portal's copy rounds counts of persons to 10 and hides small ones (-1), so its sums fit only
+		// that closely; the exact report lies in the workspace.
+		sum := max(t.RowsOut, 0)
 		for _, n := range t.Dropped {
-			dropped += n
+			sum += max(n, 0)
 		}
-		if t.RowsIn != t.RowsOut+dropped {
-			return res, fmt.Errorf("table %s: %d rows in, %d out, %d dropped do not add up", t.Table, t.RowsIn, t.RowsOut, dropped)
+		if off := t.RowsIn - sum; off > int64(11*(1+len(t.Dropped))) || off < -int64(11*(1+len(t.Dropped))) {
+			return res, fmt.Errorf("table %s: %d rows in, %d out, dropped %v do not add up", t.Table, t.RowsIn, t.RowsOut, t.Dropped)
 		}
 		for _, f := range t.Files {
 			res.bytes += f.Bytes
