@@ -56,6 +56,8 @@ func main() {
 		switch os.Args[1] {
 		case shim.Command:
 			os.Exit(shim.Main(os.Args[2:]))
+		case shim.ProbeCommand:
+			os.Exit(shim.Probe(os.Args[2:]))
 		case jobsql.Command:
 			os.Exit(jobsql.Main(os.Args[2:]))
 		}
