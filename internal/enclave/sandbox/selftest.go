@@ -131,7 +131,7 @@ func outlive(ctx context.Context, run func(context.Context, Limits, ...string) (
 	alive := make(chan bool, 1)
 	go func() {
 		defer cancel()
-		for range 200 {
+		for range 1200 { // a busy machine may take long to start it
 			if _, err := os.Stat(beat); err == nil {
 				alive <- true
 				return
