@@ -285,7 +285,7 @@ func (w *chunk) cohorts(l *life, i int32) {
 		w.sarcoma(&r, l, on)
 	}
 	if on := l.onset[illnessIndex["blood cancer"]]; on != missing && on <= l.to {
-		if age := ageAt(l.p.birth, on); age < 72 && r.chance(0.42) {
+		if age := ageAt(l.p.birth, on); age < 72 && r.chance(0.75) {
 			w.graft(&r, l, on)
 		}
 	}

@@ -64,7 +64,7 @@ type Summary struct {
 }
 
 // generatorVersion is raised when the same options give other bytes than before.
-const generatorVersion = 2
+const generatorVersion = 3
 
 // ErrOccupied is returned when Out holds something else than the sample asked for.
 var ErrOccupied = errors.New("the output directory is not empty and holds another sample or other files: choose another directory or empty it")

@@ -6,13 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -267,6 +271,48 @@ func TestKilledProcess(t *testing.T) {
 	left, err := os.ReadDir(parent)
 	if err != nil || len(left) != 1 || s.Counts.People != 20000 {
 		t.Errorf("%v, %v, %+v", left, err, s.Counts)
+	}
+}
+
+// A full disk is told as such and leaves nothing behind.
+func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("making a small disk needs root")
+	}
+	for _, format := range []string{CSV, Parquet} {
+		t.Run(format, func(t *testing.T) {
+			disk := t.TempDir()
+			if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=3m"); err != nil {
+				t.Skipf("no small disk can be mounted here: %v", err)
+			}
+			defer syscall.Unmount(disk, 0)
+			_, err := Generate(t.Context(), Options{People: testPeople, Seed: 1, Years: 3, Out: filepath.Join(disk, "s"), Format: format})
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("%v", err)
+			}
+			if left, err := os.ReadDir(disk); err != nil || len(left) != 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// The bytes of a version are fixed: whoever changes them raises generatorVersion, so that a directory with
+// an older sample is not taken for the same. Other architectures may round logarithms differently.
+func TestBytesBelongToVersion(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the digest was taken on amd64")
+	}
+	out := filepath.Join(t.TempDir(), "s")
+	generate(t, Options{People: 500, Seed: 3, Years: 3, Out: out, Format: CSV})
+	all := sha256.New()
+	files := digests(t, out)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintln(all, name, files[name])
+	}
+	const want = "version 3: b4ce9196c2486c7a06df9bd12151e0230c3321df68bf3e31a0d66b4deed8dc2a"
+	if got := fmt.Sprintf("version %d: %x", generatorVersion, all.Sum(nil)); got != want {
+		t.Errorf("the sample is %s, was %s", got, want)
 	}
 }
 

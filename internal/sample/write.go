@@ -37,7 +37,8 @@ func (j *job) writeCSV(ctx context.Context, tables []*table, folders []string) e
 	turn := newTurnstile()
 	stop := context.AfterFunc(ctx, turn.close)
 	defer stop()
-	g, ctx := errgroup.WithContext(ctx)
+	whole := ctx
+	g, ctx := errgroup.WithContext(whole)
 	var next counter
 	for range runtime.GOMAXPROCS(0) {
 		g.Go(func() (err error) {
@@ -60,7 +61,7 @@ func (j *job) writeCSV(ctx context.Context, tables []*table, folders []string) e
 					text[i], n[i] = b.appendCSV(text[i][:0]), int64(b.count())
 				}
 				if !turn.wait(c) {
-					return context.Canceled
+					return whole.Err() // nil when another worker failed, whose error is the one to tell
 				}
 				for i, t := range text {
 					if _, err := files[i].Write(t); err != nil {
