@@ -3,27 +3,34 @@ package gateway_test
 import (
 	"context"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
 	"github.com/mitral-health/mitral/internal/contract"
+	"github.com/mitral-health/mitral/internal/kit/browsertest"
+	"github.com/mitral-health/mitral/internal/kit/httpx"
 	"github.com/mitral-health/mitral/internal/kit/store/storetest"
 	"github.com/mitral-health/mitral/internal/portal/gateway"
 	"github.com/mitral-health/mitral/internal/portal/gateway/gatewaytest"
 )
 
-// TestScreens opens every page in Chromium, in each language, and runs axe on it. With
-// MITRAL_SCREENSHOTS it leaves pictures in that directory.
-func TestScreens(t *testing.T) {
-	axe, err := os.ReadFile("../../../web/node_modules/axe-core/axe.min.js")
-	if err != nil {
-		t.Skip("axe-core is not installed: run npm ci in web/")
-	}
+// signIn makes the browser come as one of the people of the tests.
+func signIn(t *testing.T, ctx context.Context, as gateway.Actor) {
+	t.Helper()
+	browsertest.Do(t, ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := chromedp.Evaluate[chromedp.Void](`document.cookie = "`+gatewaytest.UserHeader+`=`+as.ID+`; path=/"`)(ctx, tab)
+		return err
+	}))
+}
+
+// TestPagesInABrowser opens every page in each language, runs axe on it, and looks whether it fits a
+// screen of 320 pixels. With MITRAL_SCREENSHOTS it leaves pictures.
+func TestPagesInABrowser(t *testing.T) {
+	tab := browsertest.New(t)
 	h := gatewaytest.New(t, storetest.SQLite(t), gatewaytest.NewClock())
 	ctx := context.Background()
 	server := httptest.NewServer(h)
@@ -51,76 +58,99 @@ func TestScreens(t *testing.T) {
 	draft := h.Draft()
 	toSign := h.Run(gatewaytest.Otto, h.Authorised(), gateway.Action{Command: gateway.CmdDraft})
 
-	type shot struct{ name, as, path string }
+	type shot struct {
+		name string
+		as   gateway.Actor
+		path string
+	}
 	shots := []shot{
-		{"mine", gatewaytest.Rita.ID, "/applications"},
-		{"draft", gatewaytest.Rita.ID, "/applications/" + draft.ID},
-		{"asked", gatewaytest.Rita.ID, "/applications/" + asked.ID},
-		{"asked-check", gatewaytest.Rita.ID, "/applications/" + asked.ID + "/form/check"},
-		{"check-empty", gatewaytest.Rita.ID, "/applications/" + empty.ID + "/form/check"},
-		{"case-completeness", gatewaytest.Hanna.ID, "/applications/" + checking.ID},
-		{"case-opinion", gatewaytest.Claire.ID, "/applications/" + opinion.ID},
-		{"case-authority", gatewaytest.Anne.ID, "/applications/" + authority.ID},
-		{"case-refused", gatewaytest.Rita.ID, "/applications/" + refused.ID},
-		{"case-signed", gatewaytest.Rita.ID, "/applications/" + signed.ID},
-		{"board-handler", gatewaytest.Hanna.ID, "/cases"},
-		{"board-officer", gatewaytest.Otto.ID, "/cases"},
-		{"permit-draft", gatewaytest.Otto.ID, "/applications/" + toSign.ID + "/permit"},
-		{"permit-signed", gatewaytest.Rita.ID, "/applications/" + signed.ID + "/permit"},
-		{"mandates", gatewaytest.Otto.ID, "/decisions/mandates"},
-		{"mandate", gatewaytest.Otto.ID, "/decisions/mandates/" + m.ID},
-		{"register", "", "/register"},
-		{"register-entry", "", "/register/" + signed.ID},
-		{"register-refused", "", "/register/" + refused.ID},
+		{"mine", gatewaytest.Rita, "/applications"},
+		{"draft", gatewaytest.Rita, "/applications/" + draft.ID},
+		{"asked", gatewaytest.Rita, "/applications/" + asked.ID},
+		{"asked-check", gatewaytest.Rita, "/applications/" + asked.ID + "/form/check"},
+		{"check-empty", gatewaytest.Rita, "/applications/" + empty.ID + "/form/check"},
+		{"case-completeness", gatewaytest.Hanna, "/applications/" + checking.ID},
+		{"case-opinion", gatewaytest.Claire, "/applications/" + opinion.ID},
+		{"case-authority", gatewaytest.Anne, "/applications/" + authority.ID},
+		{"case-refused", gatewaytest.Rita, "/applications/" + refused.ID},
+		{"case-signed", gatewaytest.Rita, "/applications/" + signed.ID},
+		{"board-handler", gatewaytest.Hanna, "/cases"},
+		{"board-officer", gatewaytest.Otto, "/cases"},
+		{"permit-draft", gatewaytest.Otto, "/applications/" + toSign.ID + "/permit"},
+		{"permit-signed", gatewaytest.Rita, "/applications/" + signed.ID + "/permit"},
+		{"mandates", gatewaytest.Otto, "/decisions/mandates"},
+		{"mandate", gatewaytest.Otto, "/decisions/mandates/" + m.ID},
+		{"register", gatewaytest.Nobody, "/register"},
+		{"register-entry", gatewaytest.Nobody, "/register/" + signed.ID},
+		{"register-refused", gatewaytest.Nobody, "/register/" + refused.ID},
 	}
 	for _, p := range gateway.Pages {
-		shots = append(shots, shot{"form-" + p, gatewaytest.Rita.ID, "/applications/" + draft.ID + "/form/" + p})
+		shots = append(shots, shot{"form-" + p, gatewaytest.Rita, "/applications/" + draft.ID + "/form/" + p})
 	}
 
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1200, 900))
-	alloc, cancel := chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	browser, cancel := chromedp.NewContext(alloc)
-	defer cancel()
-	browser, cancel = context.WithTimeout(browser, 5*time.Minute)
-	defer cancel()
-	dir := os.Getenv("MITRAL_SCREENSHOTS")
-	if err := chromedp.Do(browser, chromedp.Navigate(server.URL+"/register")); err != nil {
-		t.Fatal(err)
-	}
+	errors := browsertest.Console(tab)
+	browsertest.Open(t, tab, server.URL+"/register")
 	for _, s := range shots {
 		for _, lang := range []string{"en", "fr", "fi"} {
-			fail := func(what string, err error) {
-				if err != nil {
-					t.Fatalf("%s %s: %s: %v", s.name, lang, what, err)
-				}
-			}
-			_, err := chromedp.Run(browser, chromedp.Evaluate[chromedp.Void](`document.cookie = "`+gatewaytest.UserHeader+`=`+s.as+`; path=/"`))
-			fail("cookie", err)
-			fail("open", chromedp.Do(browser, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(server.URL+s.path+"?lang="+lang)))
-			_, err = chromedp.Run(browser, chromedp.Evaluate[chromedp.Void](string(axe)))
-			fail("axe", err)
-			found, err := chromedp.Run(browser, chromedp.Evaluate[[]struct {
-				ID    string   `json:"id"`
-				Help  string   `json:"help"`
-				Nodes []string `json:"nodes"`
-			}](`axe.run(document, {runOnly: ["wcag2a","wcag2aa","wcag21a","wcag21aa","wcag22aa","best-practice"]}).then(r => r.violations.map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html)})))`,
-				chromedp.EvalAwaitPromise))
-			fail("axe", err)
-			for _, v := range found {
-				t.Errorf("%s %s: axe %s: %s: %.600s", s.name, lang, v.ID, v.Help, strings.Join(v.Nodes, " | "))
-			}
-			if dir != "" && (lang == "en" || s.name == "case-opinion") {
-				png, err := chromedp.Run(browser, chromedp.FullScreenshot(100))
-				fail("picture", err)
-				fail("picture", os.WriteFile(filepath.Join(dir, s.name+"-"+lang+".png"), png, 0o600))
-			}
-			fail("narrow", chromedp.Do(browser, chromedp.EmulateViewport(320, 640)))
-			width, err := chromedp.Run(browser, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
-			fail("narrow", err)
-			if width > 320 {
-				t.Errorf("%s %s: %d pixels wide on a screen of 320", s.name, lang, width)
-			}
+			signIn(t, tab, s.as)
+			browsertest.Width(t, tab, 1200)
+			browsertest.Open(t, tab, server.URL+s.path+"?lang="+lang)
+			browsertest.Axe(t, tab)
+			browsertest.Screenshot(t, tab, s.name+"-"+lang)
+			browsertest.Width(t, tab, 320)
+			browsertest.Fits(t, tab)
 		}
 	}
+	if lines := errors(); len(lines) > 0 {
+		t.Errorf("the browser reports: %s", strings.Join(lines, "\n"))
+	}
+}
+
+// addCredential puts an existing key into the browser's authenticator. The library's own type always
+// sends a field that the browser refuses.
+var addCredential = cdp.Command[credentialParams, cdp.Empty]{Method: webauthn.CommandAddCredential}
+
+type credentialParams struct {
+	AuthenticatorID webauthn.AuthenticatorID `json:"authenticatorId"`
+	Credential      map[string]any           `json:"credential"`
+}
+
+// TestOfficerSignsInABrowser signs a permit through our own script and the browser's WebAuthn, behind
+// the headers of the real listener.
+func TestOfficerSignsInABrowser(t *testing.T) {
+	tab := browsertest.New(t)
+	server := httptest.NewUnstartedServer(nil)
+	origin := "http://localhost:" + server.Listener.Addr().String()[strings.LastIndex(server.Listener.Addr().String(), ":")+1:]
+	h := gatewaytest.NewAt(t, storetest.SQLite(t), gatewaytest.NewClock(), "localhost", origin)
+	server.Config.Handler = httpx.Secure(h)
+	server.Start()
+	defer server.Close()
+
+	key := h.Keys[gatewaytest.Otto.ID]
+	browsertest.Do(t, tab, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		if _, err := cdp.Call(ctx, tab, webauthn.Enable, webauthn.EnableParams{}); err != nil {
+			return err
+		}
+		added, err := cdp.Call(ctx, tab, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+			Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+			HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true}})
+		if err != nil {
+			return err
+		}
+		_, err = cdp.Call(ctx, tab, addCredential, credentialParams{added.AuthenticatorID, map[string]any{
+			"credentialId": key.Credential.ID, "rpId": "localhost", "isResidentCredential": false, "privateKey": key.Credential.Key.Data, "signCount": 1}})
+		return err
+	}))
+	a := h.Authorised()
+	browsertest.Open(t, tab, origin+"/register?lang=en")
+	signIn(t, tab, gatewaytest.Otto)
+	browsertest.Open(t, tab, origin+"/applications/"+a.ID+"?lang=en")
+	browsertest.Do(t, tab, browsertest.Click("Draft the permit"), browsertest.See("h1", "Permit"), browsertest.See("button", "Sign with passkey"))
+	browsertest.Do(t, tab, browsertest.Click("Sign with passkey"), browsertest.See("p", "The permit was signed on"))
+	signed, err := h.Case(t.Context(), gatewaytest.Otto, a.ID)
+	if err != nil || signed.Signed == nil {
+		t.Fatalf("not signed: %v", err)
+	}
+	browsertest.Open(t, tab, origin+"/register")
+	browsertest.Do(t, tab, browsertest.See("h2", "Statins & falls"))
 }

@@ -80,6 +80,12 @@ type House struct {
 // New opens a house on a database.
 func New(t testing.TB, db *store.DB, clock *Clock) *House {
 	t.Helper()
+	return NewAt(t, db, clock, contracttest.RPID, contracttest.Origin)
+}
+
+// NewAt opens a house for passkeys of a relying party that are used at an origin.
+func NewAt(t testing.TB, db *store.DB, clock *Clock, rpID, origin string) *House {
+	t.Helper()
 	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)
 	fatal := func(err error) {
@@ -109,7 +115,7 @@ func New(t testing.TB, db *store.DB, clock *Clock) *House {
 	fatal(err)
 	h.Gateway, err = gateway.New(ctx, gateway.Options{DB: db, Clock: clock, Log: log, Ledger: led, Orders: h.Book, People: h.person,
 		Datasets: catalogue{}, Text: text, Procedures: ps, Procedure: "fr-snds", BodyName: "Health Data Hub",
-		RPID: contracttest.RPID, Origins: []string{contracttest.Origin}})
+		RPID: rpID, Origins: []string{origin}})
 	fatal(err)
 	h.Register, err = register.New(ctx, db, h.Gateway)
 	fatal(err)
@@ -119,9 +125,9 @@ func New(t testing.TB, db *store.DB, clock *Clock) *House {
 	mux := http.NewServeMux()
 	pages, err := page.New(web.Templates(), text, page.Options{Zone: "portal", Assets: web.Assets(), User: access.PageUser, SignIn: "/sign-in", SignOut: "/sign-out"})
 	fatal(err)
-	acc, err := access.New(ctx, access.Options{DB: db, Ledger: led, Pages: pages, Clock: clock, Log: log, Dir: t.TempDir(), PublicURL: contracttest.Origin, RPID: contracttest.RPID})
+	acc, err := access.New(ctx, access.Options{DB: db, Ledger: led, Pages: pages, Clock: clock, Log: log, Dir: t.TempDir(), PublicURL: origin, RPID: rpID})
 	fatal(err)
-	h.Routes(mux, gateway.SiteOptions{Pages: pages, Door: acc, Files: h.Book, PublicURL: contracttest.Origin, DemoKeyURL: "http://localhost:9999/key"})
+	h.Routes(mux, gateway.SiteOptions{Pages: pages, Door: acc, Files: h.Book, PublicURL: origin, DemoKeyURL: "http://localhost:9999/key"})
 	h.Register.Routes(mux, pages, acc)
 	mux.Handle("GET /assets/", pages.Assets())
 	h.API = api.New(mux, "test")
