@@ -1,12 +1,14 @@
 package linkage
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,8 +157,18 @@ func (s *Store) Stage(ctx context.Context, snap *Snapshot, delivery string, at t
 	if err != nil {
 		return fmt.Errorf("save persons: %w", err)
 	}
+	// In the order of birth dates, which is nearly that of the NIR within a sex: both indexes then grow page by
+	// page instead of all over the file, which writes far fewer pages.
+	added := snap.variants[snap.saved:]
+	sorted := make([]int32, len(added))
+	for i := range sorted {
+		sorted[i] = int32(i)
+	}
+	slices.SortFunc(sorted, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(added[a].date, added[b].date), cmp.Compare(added[a].nir, added[b].nir), cmp.Compare(a, b))
+	})
 	err = s.inChunks(ctx, "linkage_variants (seq, "+variantColumns+", generation)", 15, snap.saved, len(snap.variants), func(i int, row []any) []any {
-		v := &snap.variants[i]
+		v := &added[sorted[i-snap.saved]]
 		t := snap.traits(v)
 		contested := int64(0)
 		if v.contested {
