@@ -87,6 +87,8 @@ type Client struct {
 	started bool
 	insert  backend // inserts only; there from Migrate on
 	work    backend // runs jobs; there from Start on
+	now     running
+	unwatch func() // ends the watch over lost jobs
 }
 
 type kind struct {
@@ -212,7 +214,7 @@ func (c *Client) Start(ctx context.Context) error {
 	}
 	workers, queues := river.NewWorkers(), map[string]river.QueueConfig{}
 	for name, k := range c.kinds {
-		river.AddWorkerArgs(workers, args{kind: name}, &worker{kind: k})
+		river.AddWorkerArgs(workers, args{kind: name}, &worker{kind: k, now: &c.now})
 		q := queues[k.opts.Queue]
 		q.MaxWorkers = max(q.MaxWorkers, k.opts.Workers)
 		queues[k.opts.Queue] = q
@@ -246,7 +248,7 @@ func (c *Client) Start(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.work = b
+	c.work, c.unwatch = b, c.watch(ctx)
 	return nil
 }
 
@@ -254,11 +256,12 @@ func (c *Client) Start(ctx context.Context) error {
 // over. What was cut off runs again at the next start.
 func (c *Client) Stop(ctx context.Context) error {
 	c.mu.Lock()
-	b := c.work
+	b, unwatch := c.work, c.unwatch
 	c.mu.Unlock()
 	if b == nil {
 		return nil
 	}
+	unwatch()
 	if err := b.stop(ctx); err != nil {
 		return fmt.Errorf("jobs: stop: %w", err)
 	}
@@ -335,6 +338,7 @@ func (a args) Kind() string { return a.kind }
 type worker struct {
 	river.WorkerDefaults[args]
 	kind kind
+	now  *running
 }
 
 func (w *worker) Timeout(*river.Job[args]) time.Duration {
@@ -345,6 +349,7 @@ func (w *worker) Timeout(*river.Job[args]) time.Duration {
 }
 
 func (w *worker) Work(ctx context.Context, job *river.Job[args]) error {
+	defer w.now.begin(job.ID)()
 	return w.kind.h(context.WithValue(ctx, attemptKey{}, job.Attempt), job.Args.Payload)
 }
 

@@ -53,6 +53,29 @@ func resume(ctx context.Context, db *store.DB) error {
 	})
 }
 
+// markedRunning lists the jobs that the database believes to be running.
+func markedRunning(ctx context.Context, db *store.DB) (ids []int64, err error) {
+	rows, err := db.Query(ctx, `SELECT id FROM river_job WHERE state = 'running'`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// free makes a job available that the database believes to be running.
+func free(ctx context.Context, db *store.DB, id int64) error {
+	_, err := db.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id = ? AND state = 'running'`, id)
+	return err
+}
+
 func pending(ctx context.Context, db *store.DB) (int64, error) {
 	var n int64
 	err := db.QueryRow(ctx, `SELECT COUNT(*) FROM river_job WHERE state NOT IN ('completed', 'discarded', 'cancelled')`).Scan(&n)
