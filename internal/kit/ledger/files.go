@@ -96,6 +96,29 @@ func removeLeftovers(dir string, size uint64) error {
 	})
 }
 
+var temporary = regexp.MustCompile(`^(checkpoint|treeState|gcState|version)[0-9]+$`)
+
+// removeTemporary deletes what a killed process left beside the tiles. Call it before Tessera runs.
+func removeTemporary(dir string) error {
+	for _, d := range []string{dir, filepath.Join(dir, ".state")} {
+		files, err := os.ReadDir(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if temporary.MatchString(f.Name()) || strings.HasPrefix(f.Name(), ".new-") {
+				if err := os.Remove(filepath.Join(d, f.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // end is the size that a tree has at least when the resource belongs to it.
 func (r resource) end() uint64 {
 	nodes := r.index*layout.TileWidth + uint64(r.width())

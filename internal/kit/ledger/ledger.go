@@ -109,6 +109,9 @@ func open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err := syscall.Flock(int(l.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Dir, ErrOpen)
 	}
+	if err := removeTemporary(o.Dir); err != nil {
+		return nil, err
+	}
 	signer, verifier, err := signingKey(o.Dir, "mitral/"+o.Zone)
 	if err != nil {
 		return nil, err

@@ -81,20 +81,19 @@ func TestEveryByteOfEveryEntry(t *testing.T) {
 		ends := spans(raw)
 		for i := range raw {
 			want, _ := slices.BinarySearch(ends, i+1)
-			for _, bit := range []byte{0x01, 0x80} {
-				b := slices.Clone(raw)
-				b[i] ^= bit
-				flips++
-				changed(t, path, b, func() {
-					rep := verify(t, dir)
-					if named := entriesNamed(rep); rep.OK || len(named) != 1 || named[0] != int64(want) {
-						t.Fatalf("%s, byte %d, bit %#x: entries %v are named, want %d: %v", path, i, bit, named, want, rep.Findings)
-					}
-				})
-			}
+			bit := byte(1) << (i % 8)
+			b := slices.Clone(raw)
+			b[i] ^= bit
+			flips++
+			changed(t, path, b, func() {
+				rep := verify(t, dir)
+				if named := entriesNamed(rep); rep.OK || len(named) != 1 || named[0] != int64(want) {
+					t.Fatalf("%s, byte %d, bit %#x: entries %v are named, want %d: %v", path, i, bit, named, want, rep.Findings)
+				}
+			})
 		}
 	}
-	t.Logf("%d changes of one bit in %d files, each named the right entry", flips, len(files))
+	t.Logf("%d bytes of %d files changed, one after the other: each time the right entry is named", flips, len(files))
 }
 
 func TestNamesTheEntryByItsID(t *testing.T) {
@@ -128,7 +127,7 @@ func TestEveryByteOfHeadAndTiles(t *testing.T) {
 			if c.file == "ledger.pub" && i == len(raw)-1 {
 				continue // the line's end is no part of the key
 			}
-			for _, bit := range []byte{0x01, 0x04, 0x80} {
+			for _, bit := range []byte{0x01, 0x04} {
 				b := slices.Clone(raw)
 				b[i] ^= bit
 				changed(t, path, b, func() {
