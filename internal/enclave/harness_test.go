@@ -443,9 +443,9 @@ func (h *hub) until(happened func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !happened(); <-tick.C {
+	for deadline := time.Now().Add(60 * time.Second); !happened(); <-tick.C {
 		if time.Now().After(deadline) {
-			h.t.Fatal("it did not happen within 20 s")
+			h.t.Fatal("it did not happen within a minute")
 		}
 	}
 }
@@ -453,7 +453,7 @@ func (h *hub) until(happened func() bool) {
 // receipt waits for a final receipt of an order.
 func (h *hub) receipt(order string) contract.Receipt {
 	h.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		h.mu.Lock()
 		for _, r := range h.receipts {
@@ -475,7 +475,7 @@ func (h *hub) receipt(order string) contract.Receipt {
 // exportsSent waits until the portal has n closing documents.
 func (h *hub) exportsSent(n int) [][]byte {
 	h.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		h.mu.Lock()
 		got, wait := slices.Clone(h.exports), h.changed
