@@ -141,12 +141,20 @@ func orderEntry(o order, r contract.Receipt) ledger.Entry {
 	}
 	details := map[string]any{"order": string(o.digest), "kind": string(o.kind)}
 	if p := o.document.Permit; p != nil {
-		details["permit"] = string(contract.DigestOf(p.Permit))
+		details["permit"] = string(digestOf(p.Permit))
 	}
 	if len(o.document.Body) > 0 {
-		details["body"] = string(contract.DigestOf(o.document.Body))
+		details["body"] = string(digestOf(o.document.Body))
 	}
 	return ledger.Entry{Actor: "zone/portal", Action: "order." + string(o.kind), Target: o.id, Outcome: outcome, At: r.At, Details: details}
+}
+
+// digestOf is the digest of a document's canonical form, however it was written on its way.
+func digestOf(raw json.RawMessage) contract.Digest {
+	if canonical, err := contract.Canonical(raw); err == nil {
+		return contract.DigestOf(canonical)
+	}
+	return contract.DigestOf(raw)
 }
 
 // receiptJob sends a receipt.
