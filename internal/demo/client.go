@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,31 +13,31 @@ import (
 	"time"
 )
 
-// client is one person's browser session at one front door, over plain HTTP and JSON.
-type client struct {
+// Client is one person's browser session at one front door, over plain HTTP and JSON.
+type Client struct {
 	base string
 	http *http.Client
 	sent int64 // bytes of request bodies
 }
 
-func newClient(base string) *client {
+func NewClient(base string) *Client {
 	jar, _ := cookiejar.New(nil) // cannot fail without options
-	return &client{base: base, http: &http.Client{Jar: jar, Timeout: 90 * time.Second}}
+	return &Client{base: base, http: &http.Client{Jar: jar, Timeout: 90 * time.Second}}
 }
 
-// apiError is a refusal by a front door.
-type apiError struct {
+// APIError is a refusal by a front door.
+type APIError struct {
 	Method, Path string
 	Status       int
 	Body         string
 }
 
-func (e *apiError) Error() string {
+func (e *APIError) Error() string {
 	return fmt.Sprintf("%s %s: %d: %s", e.Method, e.Path, e.Status, e.Body)
 }
 
-// call sends in as JSON (nil: no body) and decodes the answer into out (nil: ignored).
-func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+// Call sends in as JSON (nil: no body) and decodes the answer into out (nil: ignored).
+func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -57,8 +58,8 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 	return c.do(req, out)
 }
 
-// form posts an HTML form, as a browser without JavaScript would.
-func (c *client) form(ctx context.Context, path string, values url.Values) error {
+// Form posts an HTML form, as a browser without JavaScript would.
+func (c *Client) Form(ctx context.Context, path string, values url.Values) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewBufferString(values.Encode()))
 	if err != nil {
 		return err
@@ -67,8 +68,14 @@ func (c *client) form(ctx context.Context, path string, values url.Values) error
 	return c.do(req, nil)
 }
 
-func (c *client) do(req *http.Request, out any) error {
+func (c *Client) do(req *http.Request, out any) error {
 	resp, err := c.http.Do(req)
+	// A zone that is being started again refuses connections for a moment. Reading may be tried again;
+	// what changes something may not, since it could have happened.
+	for wait := 50 * time.Millisecond; err != nil && req.Method == http.MethodGet && wait < 10*time.Second && req.Context().Err() == nil; wait *= 2 {
+		time.Sleep(wait)
+		resp, err = c.http.Do(req)
+	}
 	if err != nil {
 		return err
 	}
@@ -78,7 +85,7 @@ func (c *client) do(req *http.Request, out any) error {
 		return err
 	}
 	if resp.StatusCode >= 400 {
-		return &apiError{req.Method, req.URL.Path, resp.StatusCode, string(b[:min(len(b), 600)])}
+		return &APIError{req.Method, req.URL.Path, resp.StatusCode, string(b[:min(len(b), 600)])}
 	}
 	switch v := out.(type) {
 	case nil:
@@ -91,6 +98,12 @@ func (c *client) do(req *http.Request, out any) error {
 		return fmt.Errorf("%s %s: answer is not what was expected: %w", req.Method, req.URL.Path, err)
 	}
 	return nil
+}
+
+// refusal reports whether a front door answered and said no.
+func refusal(err error) bool {
+	var refused *APIError
+	return errors.As(err, &refused)
 }
 
 // until polls check every 50 ms until it says done, fails, or the time is over.

@@ -123,7 +123,7 @@ func (d *dataset) catalogueEntry() catalogue.Description {
 // describe files and publishes one description as its holder. A description that is there already is
 // left alone, so that an interrupted start can go on.
 func (h *Hub) describe(ctx context.Context, d *dataset) (sent int64, err error) {
-	holder, err := h.signIn(ctx, "holder", d.schema.Holder)
+	holder, err := h.SignIn(ctx, "holder", d.schema.Holder)
 	if err != nil {
 		return 0, err
 	}
@@ -136,10 +136,10 @@ func (h *Hub) describe(ctx context.Context, d *dataset) (sent int64, err error) 
 		} `json:"findings"`
 	}
 	path := "/api/v1/datasets/" + d.name()
-	err = holder.call(ctx, http.MethodPost, "/api/v1/datasets", d.catalogueEntry(), &record)
-	var refused *apiError
+	err = holder.Call(ctx, http.MethodPost, "/api/v1/datasets", d.catalogueEntry(), &record)
+	var refused *APIError
 	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
-		err = holder.call(ctx, http.MethodGet, path+"/draft", nil, &record)
+		err = holder.Call(ctx, http.MethodGet, path+"/draft", nil, &record)
 	}
 	if err != nil {
 		return 0, err
@@ -152,7 +152,7 @@ func (h *Hub) describe(ctx context.Context, d *dataset) (sent int64, err error) 
 			return 0, fmt.Errorf("%s cannot be published: %s", d.name(), f.What)
 		}
 	}
-	err = holder.call(ctx, http.MethodPost, path+"/publish", map[string]int{"version": record.Version}, &record)
+	err = holder.Call(ctx, http.MethodPost, path+"/publish", map[string]int{"version": record.Version}, &record)
 	return holder.sent, err
 }
 
@@ -166,17 +166,17 @@ func (h *Hub) importSNDS(ctx context.Context) (*catalogue.ImportReport, int64, e
 	if err != nil {
 		return nil, 0, err
 	}
-	operator, err := h.signIn(ctx, "operator", "")
+	operator, err := h.SignIn(ctx, "operator", "")
 	if err != nil {
 		return nil, 0, err
 	}
 	var report catalogue.ImportReport
-	err = operator.call(ctx, http.MethodPost, "/api/v1/catalogue/table-schemas", schemas, &report)
+	err = operator.Call(ctx, http.MethodPost, "/api/v1/catalogue/table-schemas", schemas, &report)
 	return &report, operator.sent, err
 }
 
-// signIn opens a session at the portal as a demonstration person.
-func (h *Hub) signIn(ctx context.Context, role, person string) (*client, error) {
-	c := newClient(h.PortalURL())
-	return c, c.call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"role": role, "person": person}, nil)
+// SignIn opens a session at the portal as a demonstration person.
+func (h *Hub) SignIn(ctx context.Context, role, person string) (*Client, error) {
+	c := NewClient(h.PortalURL())
+	return c, c.Call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"role": role, "person": person}, nil)
 }

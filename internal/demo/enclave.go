@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,18 @@ import (
 	"time"
 
 	"github.com/mitral-health/mitral/internal/contract"
+)
+
+// The researcher's programs, as she would write them in her workspace.
+var (
+	//go:embed programs/cohort_check.sql
+	cohortCheck string
+	//go:embed programs/no_way_out.py
+	noWayOut string
+	//go:embed programs/small_table.sql
+	smallTable string
+	//go:embed programs/safe_table.sql
+	safeTable string
 )
 
 // job is a job as the enclave's interface shows it.
@@ -32,21 +45,21 @@ type export struct {
 	FilesDigest contract.Digest        `json:"files_digest"`
 }
 
-// signInEnclave opens a session at the enclave's own front door.
-func (h *Hub) signInEnclave(ctx context.Context, id string) (*client, error) {
-	c := newClient(h.EnclaveURL())
-	return c, c.call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"id": id}, nil)
+// SignInEnclave opens a session at the enclave's own front door.
+func (h *Hub) SignInEnclave(ctx context.Context, id string) (*Client, error) {
+	c := NewClient(h.EnclaveURL())
+	return c, c.Call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"id": id}, nil)
 }
 
 // run submits a job and waits for its end.
 func (w *walk) run(ctx context.Context, kind, title, code string) (job, error) {
 	var j job
 	path := "/api/v1/workspaces/" + w.workspace + "/jobs"
-	if err := w.researcher.call(ctx, http.MethodPost, path, map[string]string{"kind": kind, "title": title, "code": code}, &j); err != nil {
+	if err := w.researcher.Call(ctx, http.MethodPost, path, map[string]string{"kind": kind, "title": title, "code": code}, &j); err != nil {
 		return j, err
 	}
 	err := until(ctx, 5*time.Minute, "the end of job "+title, func() (bool, error) {
-		err := w.researcher.call(ctx, http.MethodGet, path+"/"+j.ID, nil, &j)
+		err := w.researcher.Call(ctx, http.MethodGet, path+"/"+j.ID, nil, &j)
 		return j.State != "queued" && j.State != "running", err
 	})
 	return j, err
@@ -57,37 +70,13 @@ func (w *walk) run(ctx context.Context, kind, title, code string) (job, error) {
 func (w *walk) compute(ctx context.Context) (result, error) {
 	var res result
 	var err error
-	waiting := until(ctx, time.Minute, "the workspace", func() (bool, error) {
-		w.researcher, err = w.h.signInEnclave(ctx, "acct-demo-researcher-1")
-		var refused *apiError
-		if errors.As(err, &refused) {
-			return false, nil // no workspace names her yet
-		}
-		if err != nil {
-			return false, err
-		}
-		var list struct {
-			Workspaces []struct {
-				ID       string `json:"id"`
-				State    string `json:"state"`
-				PermitID string `json:"permit_id"`
-			} `json:"workspaces"`
-		}
-		if err := w.researcher.call(ctx, http.MethodGet, "/api/v1/workspaces", nil, &list); err != nil {
-			return false, err
-		}
-		for _, ws := range list.Workspaces {
-			if ws.PermitID == w.permit && ws.State == "open" {
-				w.workspace = ws.ID
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	if waiting != nil {
-		return res, waiting
+	if w.workspace, _, err = w.h.Workspace(ctx, w.permit); err != nil {
+		return res, err
 	}
-	if _, err := w.h.signInEnclave(ctx, "acct-demo-researcher-2"); err == nil {
+	if w.researcher, err = w.h.SignInEnclave(ctx, "acct-demo-researcher-1"); err != nil {
+		return res, err
+	}
+	if _, err := w.h.SignInEnclave(ctx, "acct-demo-researcher-2"); err == nil {
 		return res, errors.New("a researcher whom no permit names was let in")
 	}
 	jobs := []struct {
@@ -119,39 +108,6 @@ func (w *walk) compute(ctx context.Context) (result, error) {
 	return res, nil
 }
 
-// cohortCheck fails inside the sandbox unless the data are what the permit says.
-const cohortCheck = `SELECT CASE
-  WHEN (SELECT count(*) FROM snds.ER_PHA_F) = 0 THEN error('no drugs were delivered')
-  WHEN (SELECT count(*) FROM (SELECT person_id FROM snds.ER_PHA_F GROUP BY person_id HAVING count(*) FILTER (PHA_ATC_CLA LIKE 'A10%') = 0)) > 0 THEN error('somebody is not in the cohort')
-  WHEN (SELECT count(*) FROM snds.ER_PHA_F WHERE EXE_SOI_DTD < DATE '2023-01-01' OR EXE_SOI_DTD > DATE '2025-12-31') > 0 THEN error('an event lies outside the period')
-  ELSE 'as permitted' END AS verdict, (SELECT count(DISTINCT person_id) FROM snds.ER_PHA_F) AS persons;`
-
-// noWayOut is Python that fails unless everything it tries is refused.
-const noWayOut = `
-import os, socket
-def refused(what, f):
-    try:
-        f()
-    except OSError:
-        return
-    raise SystemExit(what + " was possible")
-def connect():
-    socket.create_connection(("127.0.0.1", 1), timeout=2)
-refused("a connection", lambda: socket.create_connection(("192.0.2.1", 80), timeout=2))
-refused("writing to the data", lambda: open("/data/new", "w"))
-refused("reading the machine's passwords", lambda: open("/etc/shadow"))
-names = sorted(os.listdir("/data"))
-assert names, "no data"
-with open("/out/tables.txt", "w") as f:
-    f.write("\n".join(names) + "\n")
-`
-
-const smallTable = `SELECT b.BEN_SEX_COD AS sex, b.BEN_NAI_ANN AS born, count(DISTINCT b.person_id) AS persons
-FROM snds.IR_BEN_R b GROUP BY ALL ORDER BY ALL;`
-
-const safeTable = `SELECT b.BEN_SEX_COD AS sex, CASE WHEN b.BEN_NAI_ANN > 1965 THEN 'under 60' ELSE '60 and over' END AS age, count(DISTINCT b.person_id) AS persons
-FROM snds.IR_BEN_R b GROUP BY ALL HAVING count(DISTINCT b.person_id) >= 11 ORDER BY ALL;`
-
 // release: a table with small cells is stopped; a safe one goes through two reviewers, neither of them
 // the author; it and only it reaches the portal.
 func (w *walk) release(ctx context.Context) (result, error) {
@@ -159,7 +115,7 @@ func (w *walk) release(ctx context.Context) (result, error) {
 	path := "/api/v1/workspaces/" + w.workspace + "/exports"
 	ask := func(job, title string) (export, error) {
 		var e export
-		err := w.researcher.call(ctx, http.MethodPost, path, map[string]any{"job": job, "title": title,
+		err := w.researcher.Call(ctx, http.MethodPost, path, map[string]any{"job": job, "title": title,
 			"context": "Counts of persons in the cohort, for the description of the study population.", "files": []string{"result.csv"}}, &e)
 		return e, err
 	}
@@ -176,27 +132,27 @@ func (w *walk) release(ctx context.Context) (result, error) {
 	if small.Outcome != "fail" || cells == 0 {
 		return res, fmt.Errorf("a table with small cells passed the checks: %+v", small)
 	}
-	if err := w.researcher.call(ctx, http.MethodPost, path+"/"+small.ID+"/submit", nil, nil); err == nil {
+	if err := w.researcher.Call(ctx, http.MethodPost, path+"/"+small.ID+"/submit", nil, nil); err == nil {
 		return res, errors.New("a table that failed its checks could be submitted")
 	}
 	safe, err := ask(w.safe, "Persons by sex and age group")
 	if err != nil {
 		return res, err
 	}
-	if err := w.researcher.call(ctx, http.MethodPost, path+"/"+safe.ID+"/submit", nil, &safe); err != nil {
+	if err := w.researcher.Call(ctx, http.MethodPost, path+"/"+safe.ID+"/submit", nil, &safe); err != nil {
 		return res, fmt.Errorf("submit: %w (checks: %+v)", err, safe.Checks)
 	}
 	for i, id := range []string{"acct-demo-reviewer-1", "acct-demo-reviewer-2"} {
-		reviewer, err := w.h.signInEnclave(ctx, id)
+		reviewer, err := w.h.SignInEnclave(ctx, id)
 		if err != nil {
 			return res, err
 		}
 		verdict := map[string]any{"approve": true, "reason": "Counts only, all of 11 or more.", "files_digest": safe.FilesDigest}
-		if err := reviewer.call(ctx, http.MethodPost, "/api/v1/reviews/"+safe.ID, verdict, nil); err != nil {
+		if err := reviewer.Call(ctx, http.MethodPost, "/api/v1/reviews/"+safe.ID, verdict, nil); err != nil {
 			return res, err
 		}
 		if i == 0 {
-			if err := reviewer.call(ctx, http.MethodPost, "/api/v1/reviews/"+safe.ID, verdict, nil); err == nil {
+			if err := reviewer.Call(ctx, http.MethodPost, "/api/v1/reviews/"+safe.ID, verdict, nil); err == nil {
 				return res, errors.New("one reviewer could vote twice")
 			}
 		}
@@ -216,7 +172,7 @@ func (w *walk) release(ctx context.Context) (result, error) {
 		return res, err
 	}
 	var file []byte
-	if err := w.applicant.call(ctx, http.MethodGet, "/applications/"+w.application+"/results/"+w.export+"/"+w.released, nil, &file); err != nil {
+	if err := w.applicant.Call(ctx, http.MethodGet, "/applications/"+w.application+"/results/"+w.export+"/"+w.released, nil, &file); err != nil {
 		return res, err
 	}
 	if !strings.HasPrefix(string(file), "sex,age,persons\n") {

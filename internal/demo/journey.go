@@ -14,9 +14,9 @@ type walk struct {
 	datasets []*dataset
 
 	persons     int64 // person records delivered
-	objector    citizen
-	applicant   *client // at the portal
-	researcher  *client // at the enclave
+	objector    Citizen
+	applicant   *Client // at the portal
+	researcher  *Client // at the enclave
 	application string
 	permit      string
 	workspace   string

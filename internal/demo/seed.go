@@ -51,9 +51,9 @@ func (w *walk) describe(ctx context.Context) (result, error) {
 	var found struct {
 		Total int `json:"total"`
 	}
-	visitor := newClient(w.h.PortalURL())
+	visitor := NewClient(w.h.PortalURL())
 	err = until(ctx, 30*time.Second, "the catalogue's index", func() (bool, error) {
-		err := visitor.call(ctx, http.MethodGet, "/api/v1/datasets", nil, &found)
+		err := visitor.Call(ctx, http.MethodGet, "/api/v1/datasets", nil, &found)
 		return found.Total == int(res.documents), err
 	})
 	if err != nil {
@@ -66,14 +66,14 @@ func (w *walk) describe(ctx context.Context) (result, error) {
 
 // mandate has the officer sign the standing permit for protected counts, once.
 func (h *Hub) mandate(ctx context.Context, datasets []*dataset) error {
-	officer, err := h.signIn(ctx, "officer", "")
+	officer, err := h.SignIn(ctx, "officer", "")
 	if err != nil {
 		return err
 	}
 	var list struct {
 		Mandates []gateway.MandateView `json:"mandates"`
 	}
-	if err := officer.call(ctx, http.MethodGet, "/api/v1/mandates", nil, &list); err != nil {
+	if err := officer.Call(ctx, http.MethodGet, "/api/v1/mandates", nil, &list); err != nil {
 		return err
 	}
 	for _, m := range list.Mandates {
@@ -104,17 +104,17 @@ func (h *Hub) mandate(ctx context.Context, datasets []*dataset) error {
 		scope.Datasets = append(scope.Datasets, s)
 	}
 	var m gateway.MandateView
-	if err := officer.call(ctx, http.MethodPost, "/api/v1/mandates", scope, &m); err != nil {
+	if err := officer.Call(ctx, http.MethodPost, "/api/v1/mandates", scope, &m); err != nil {
 		return err
 	}
-	return h.signPermit(ctx, officer, "/api/v1/mandates/"+m.ID+"/permit")
+	return h.SignPermit(ctx, officer, "/api/v1/mandates/"+m.ID+"/permit")
 }
 
-// signPermit signs a drafted permit as the officer would: the key gets the challenge, the portal the
+// SignPermit signs a drafted permit as the officer would: the key gets the challenge, the portal the
 // assertion.
-func (h *Hub) signPermit(ctx context.Context, officer *client, path string) error {
+func (h *Hub) SignPermit(ctx context.Context, officer *Client, path string) error {
 	var draft gateway.PermitView
-	if err := officer.call(ctx, http.MethodGet, path, nil, &draft); err != nil {
+	if err := officer.Call(ctx, http.MethodGet, path, nil, &draft); err != nil {
 		return err
 	}
 	// What is signed is what was shown: the key's owner recomputes the digest from the permit's text.
@@ -134,7 +134,7 @@ func (h *Hub) signPermit(ctx context.Context, officer *client, path string) erro
 		return err
 	}
 	assertion.OfficerID = "acct-demo-officer-1"
-	return officer.call(ctx, http.MethodPost, path+"/signature", assertion, nil)
+	return officer.Call(ctx, http.MethodPost, path+"/signature", assertion, nil)
 }
 
 // delivery is what the agent's command prints.
@@ -323,7 +323,7 @@ func (w *walk) publish(ctx context.Context) (result, error) {
 			} `json:"delivery"`
 		}
 		err := until(ctx, 30*time.Second, "the delivery of "+d.name()+" in the catalogue", func() (bool, error) {
-			err := newClient(w.h.PortalURL()).call(ctx, http.MethodGet, "/api/v1/datasets/"+d.name(), nil, &entry)
+			err := NewClient(w.h.PortalURL()).Call(ctx, http.MethodGet, "/api/v1/datasets/"+d.name(), nil, &entry)
 			return entry.Delivery != nil, err
 		})
 		if err != nil {

@@ -70,7 +70,7 @@ func (h *Hub) startKey() error {
 // enrol does what the operators of the inner zones do by hand: they take the officer's enrolment file
 // and write it into their own zone. Nothing of it goes through the portal.
 func (h *Hub) enrol(ctx context.Context) error {
-	officer, err := h.signIn(ctx, "officer", "")
+	officer, err := h.SignIn(ctx, "officer", "")
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (h *Hub) enrol(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		researcher, err := h.signIn(ctx, "researcher", person)
+		researcher, err := h.SignIn(ctx, "researcher", person)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (h *Hub) enrol(ctx context.Context) error {
 		}
 	}
 	var enrolment contract.Enrolment
-	if err := officer.call(ctx, http.MethodGet, "/api/v1/me/enrolment?credential="+base64.RawURLEncoding.EncodeToString(h.key.CredentialID), nil, &enrolment); err != nil {
+	if err := officer.Call(ctx, http.MethodGet, "/api/v1/me/enrolment?credential="+base64.RawURLEncoding.EncodeToString(h.key.CredentialID), nil, &enrolment); err != nil {
 		return err
 	}
 	for _, zone := range innerZones {
@@ -131,11 +131,11 @@ func (h *Hub) enrolOnce(zone string, e contract.Enrolment) error {
 }
 
 // keyOnce registers a demonstration key for an account that has none.
-func (h *Hub) keyOnce(ctx context.Context, c *client, key *SoftKey) error {
+func (h *Hub) keyOnce(ctx context.Context, c *Client, key *SoftKey) error {
 	var me struct {
 		Passkeys int `json:"passkeys"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/api/v1/me", nil, &me); err != nil || me.Passkeys > 0 {
+	if err := c.Call(ctx, http.MethodGet, "/api/v1/me", nil, &me); err != nil || me.Passkeys > 0 {
 		return err
 	}
 	if err := h.registerKey(ctx, c, key); err != nil {
@@ -145,7 +145,7 @@ func (h *Hub) keyOnce(ctx context.Context, c *client, key *SoftKey) error {
 }
 
 // registerKey goes through the registration ceremony that a browser would.
-func (h *Hub) registerKey(ctx context.Context, c *client, key *SoftKey) error {
+func (h *Hub) registerKey(ctx context.Context, c *Client, key *SoftKey) error {
 	var options struct {
 		PublicKey struct {
 			Challenge string `json:"challenge"`
@@ -154,7 +154,7 @@ func (h *Hub) registerKey(ctx context.Context, c *client, key *SoftKey) error {
 			} `json:"rp"`
 		} `json:"publicKey"`
 	}
-	if err := c.call(ctx, http.MethodPost, "/api/v1/passkeys/options", struct{}{}, &options); err != nil {
+	if err := c.Call(ctx, http.MethodPost, "/api/v1/passkeys/options", struct{}{}, &options); err != nil {
 		return err
 	}
 	challenge, err := base64.RawURLEncoding.DecodeString(options.PublicKey.Challenge)
@@ -165,7 +165,7 @@ func (h *Hub) registerKey(ctx context.Context, c *client, key *SoftKey) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, "/api/v1/passkeys?label=Demonstration", json.RawMessage(response), nil)
+	return c.Call(ctx, http.MethodPost, "/api/v1/passkeys?label=Demonstration", json.RawMessage(response), nil)
 }
 
 func (h *Hub) clock() clock.Clock { return clock.From(h.path("clock")) }

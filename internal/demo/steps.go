@@ -20,18 +20,24 @@ import (
 	"github.com/mitral-health/mitral/internal/sample"
 )
 
-// citizen is somebody whom the demonstration identity provider knows.
-type citizen struct {
+// Citizen is somebody whom the demonstration identity provider knows.
+type Citizen struct {
 	Person     int64  `json:"person"`
 	GivenName  string `json:"given_name"`
 	FamilyName string `json:"family_name"`
 }
 
+// Citizens are those whom the identity provider knows, all of them alive and in the holders' files.
+func (h *Hub) Citizens() ([]Citizen, error) {
+	var out []Citizen
+	return out, readJSON(h.path("sample", "citizens.json"), &out)
+}
+
 var loginRequest = regexp.MustCompile(`name="request" value="([^"]+)"`)
 
-// signInCitizen goes through the identity provider's pages as a browser without scripts would.
-func (h *Hub) signInCitizen(ctx context.Context, c citizen) (*client, error) {
-	cl := newClient(h.PortalURL())
+// SignInCitizen goes through the identity provider's pages as a browser without scripts would.
+func (h *Hub) SignInCitizen(ctx context.Context, c Citizen) (*Client, error) {
+	cl := NewClient(h.PortalURL())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.PortalURL()+"/sign-in/citizen", nil)
 	if err != nil {
 		return nil, err
@@ -49,24 +55,24 @@ func (h *Hub) signInCitizen(ctx context.Context, c citizen) (*client, error) {
 	if m == nil {
 		return nil, fmt.Errorf("no login form at %s (%s)", resp.Request.URL, resp.Status)
 	}
-	idp := &client{base: h.idpURL(), http: cl.http}
-	return cl, idp.form(ctx, "/login", url.Values{"request": {string(m[1])}, "citizen": {fmt.Sprintf("citizen-%d", c.Person)}})
+	idp := &Client{base: h.idpURL(), http: cl.http}
+	return cl, idp.Form(ctx, "/login", url.Values{"request": {string(m[1])}, "citizen": {fmt.Sprintf("citizen-%d", c.Person)}})
 }
 
-// objection is an objection as the portal's interface shows it.
-type objection struct {
+// Objection is an objection as the portal's interface shows it.
+type Objection struct {
 	Number string `json:"number"`
 	State  string `json:"state"`
 }
 
-// fileObjection has a citizen object and waits until trust has answered.
-func (h *Hub) fileObjection(ctx context.Context, c citizen) (objection, error) {
-	var o objection
-	cl, err := h.signInCitizen(ctx, c)
+// FileObjection has a citizen object and waits until trust has answered.
+func (h *Hub) FileObjection(ctx context.Context, c Citizen) (Objection, error) {
+	var o Objection
+	cl, err := h.SignInCitizen(ctx, c)
 	if err != nil {
 		return o, err
 	}
-	if err := cl.call(ctx, http.MethodPost, "/api/v1/objections", nil, &o); err != nil {
+	if err := cl.Call(ctx, http.MethodPost, "/api/v1/objections", nil, &o); err != nil {
 		return o, err
 	}
 	if o.Number == "" {
@@ -75,9 +81,9 @@ func (h *Hub) fileObjection(ctx context.Context, c citizen) (objection, error) {
 	return o, h.awaitObjection(ctx, cl, &o, "in_force", "recorded")
 }
 
-func (h *Hub) awaitObjection(ctx context.Context, cl *client, o *objection, states ...string) error {
+func (h *Hub) awaitObjection(ctx context.Context, cl *Client, o *Objection, states ...string) error {
 	return until(ctx, 30*time.Second, "trust's answer to objection "+o.Number, func() (bool, error) {
-		err := cl.call(ctx, http.MethodGet, "/api/v1/objections/"+o.Number, nil, o)
+		err := cl.Call(ctx, http.MethodGet, "/api/v1/objections/"+o.Number, nil, o)
 		if o.State == "not_identified" || o.State == "refused" {
 			return false, fmt.Errorf("trust answered %q", o.State)
 		}
@@ -85,14 +91,14 @@ func (h *Hub) awaitObjection(ctx context.Context, cl *client, o *objection, stat
 	})
 }
 
-// withdrawObjection undoes an objection; the citizen signs in again, since a sign-in is good for one statement.
-func (h *Hub) withdrawObjection(ctx context.Context, c citizen, number string) error {
-	cl, err := h.signInCitizen(ctx, c)
+// WithdrawObjection undoes an objection; the citizen signs in again, since a sign-in is good for one statement.
+func (h *Hub) WithdrawObjection(ctx context.Context, c Citizen, number string) error {
+	cl, err := h.SignInCitizen(ctx, c)
 	if err != nil {
 		return err
 	}
-	o := objection{Number: number}
-	if err := cl.call(ctx, http.MethodPost, "/api/v1/objections/"+number+"/withdraw", nil, &o); err != nil {
+	o := Objection{Number: number}
+	if err := cl.Call(ctx, http.MethodPost, "/api/v1/objections/"+number+"/withdraw", nil, &o); err != nil {
 		return err
 	}
 	return h.awaitObjection(ctx, cl, &o, "withdrawn", "ended")
@@ -101,19 +107,19 @@ func (h *Hub) withdrawObjection(ctx context.Context, c citizen, number string) e
 // object: a citizen objects, undoes it, and objects again; trust finds her each time.
 func (w *walk) object(ctx context.Context) (result, error) {
 	var res result
-	var citizens []citizen
-	if err := readJSON(w.h.path("sample", "citizens.json"), &citizens); err != nil {
-		return res, err
-	}
-	w.objector = citizens[0]
-	first, err := w.h.fileObjection(ctx, w.objector)
+	citizens, err := w.h.Citizens()
 	if err != nil {
 		return res, err
 	}
-	if err := w.h.withdrawObjection(ctx, w.objector, first.Number); err != nil {
+	w.objector = citizens[0]
+	first, err := w.h.FileObjection(ctx, w.objector)
+	if err != nil {
 		return res, err
 	}
-	again, err := w.h.fileObjection(ctx, w.objector)
+	if err := w.h.WithdrawObjection(ctx, w.objector, first.Number); err != nil {
+		return res, err
+	}
+	again, err := w.h.FileObjection(ctx, w.objector)
 	if err != nil {
 		return res, err
 	}
@@ -156,7 +162,7 @@ func studyCohort() contract.Cohort {
 func (w *walk) explore(ctx context.Context) (result, error) {
 	var res result
 	var err error
-	if w.applicant, err = w.h.signIn(ctx, "researcher", "1"); err != nil {
+	if w.applicant, err = w.h.SignIn(ctx, "researcher", "1"); err != nil {
 		return res, err
 	}
 	var found struct {
@@ -164,7 +170,7 @@ func (w *walk) explore(ctx context.Context) (result, error) {
 			Identifier string `json:"identifier"`
 		} `json:"datasets"`
 	}
-	if err := w.applicant.call(ctx, http.MethodGet, "/api/v1/datasets?q=diabetes", nil, &found); err != nil {
+	if err := w.applicant.Call(ctx, http.MethodGet, "/api/v1/datasets?q=diabetes", nil, &found); err != nil {
 		return res, err
 	}
 	if !slices.ContainsFunc(found.Datasets, func(d struct {
@@ -181,14 +187,14 @@ func (w *walk) explore(ctx context.Context) (result, error) {
 			Requestable bool   `json:"requestable"`
 		} `json:"variables"`
 	}
-	if err := w.applicant.call(ctx, http.MethodGet, "/api/v1/datasets/cnam/snds/variables?table=ER_PHA_F", nil, &variables); err != nil {
+	if err := w.applicant.Call(ctx, http.MethodGet, "/api/v1/datasets/cnam/snds/variables?table=ER_PHA_F", nil, &variables); err != nil {
 		return res, err
 	}
 	question := feasibility.Question{Holder: sample.HolderSNDS, Dataset: sample.DatasetSNDS, Table: "ER_PHA_F", Column: "PHA_ATC_CLA",
 		Codes: []string{cohortPrefix}, Prefix: true, From: 2023, To: 2025}
 	ask := func(q feasibility.Question) (feasibility.Asked, error) {
 		var a feasibility.Asked
-		if err := w.applicant.call(ctx, http.MethodPost, "/api/v1/feasibility", q, &a); err != nil {
+		if err := w.applicant.Call(ctx, http.MethodPost, "/api/v1/feasibility", q, &a); err != nil {
 			return a, err
 		}
 		if a.Status != feasibility.Answered || a.Answer == nil {
@@ -218,19 +224,19 @@ func (w *walk) explore(ctx context.Context) (result, error) {
 }
 
 // at reads the case as its reader sees it.
-func (w *walk) at(ctx context.Context, c *client) (gateway.CaseView, error) {
+func (w *walk) at(ctx context.Context, c *Client) (gateway.CaseView, error) {
 	var v gateway.CaseView
-	return v, c.call(ctx, http.MethodGet, "/api/v1/applications/"+w.application, nil, &v)
+	return v, c.Call(ctx, http.MethodGet, "/api/v1/applications/"+w.application, nil, &v)
 }
 
 // act sends a command to the case as somebody in a role.
-func (w *walk) act(ctx context.Context, c *client, a gateway.Action) (gateway.CaseView, error) {
+func (w *walk) act(ctx context.Context, c *Client, a gateway.Action) (gateway.CaseView, error) {
 	v, err := w.at(ctx, c)
 	if err != nil {
 		return v, err
 	}
 	a.ExpectedSeq = v.Seq
-	err = c.call(ctx, http.MethodPost, "/api/v1/applications/"+w.application+"/commands", a, &v)
+	err = c.Call(ctx, http.MethodPost, "/api/v1/applications/"+w.application+"/commands", a, &v)
 	if err != nil {
 		return v, fmt.Errorf("%s: %w", a.Command, err)
 	}
@@ -238,27 +244,19 @@ func (w *walk) act(ctx context.Context, c *client, a gateway.Action) (gateway.Ca
 }
 
 // advance moves the hub's clock, as the demonstration's banner lets a person do.
-func (w *walk) advance(ctx context.Context, c *client, days int) error {
-	return c.call(ctx, http.MethodPost, "/demo/clock", map[string]int{"days": days}, nil)
+func (w *walk) advance(ctx context.Context, c *Client, days int) error {
+	return c.Call(ctx, http.MethodPost, "/demo/clock", map[string]int{"days": days}, nil)
 }
 
 // apply: the application is filled in and goes through the French procedure, each act on a later day.
 func (w *walk) apply(ctx context.Context) (result, error) {
 	var res result
 	var v gateway.CaseView
-	if err := w.applicant.call(ctx, http.MethodPost, "/api/v1/applications", map[string]any{"title": projectTitle, "datasets": studyData()}, &v); err != nil {
+	if err := w.applicant.Call(ctx, http.MethodPost, "/api/v1/applications", map[string]any{"title": projectTitle, "datasets": studyData()}, &v); err != nil {
 		return res, err
 	}
 	w.application = v.ID
-	answers := gateway.Answers{
-		Project: &gateway.ProjectPage{Title: projectTitle, Controller: "University of Sampleville", LaySummary: "We look at how care for people with diabetes goes on after they were in an emergency ward."},
-		Purpose: &gateway.PurposePage{Purposes: []string{"e"}, Aim: "To describe drug treatment and stays after an emergency visit.", NoProhibitedUse: true},
-		Data:    &gateway.DataPage{Datasets: studyData(), Need: "Drugs show the disease and its treatment, visits and stays the events under study."},
-		Period:  &gateway.PeriodPage{Period: studyPeriod, DurationMonths: 24},
-		Cohort:  &gateway.CohortPage{Cohort: studyCohort()},
-		Persons: &gateway.PersonsPage{Persons: []gateway.PersonRef{{Account: "acct-demo-researcher-1", Affiliation: "University of Sampleville", Principal: true}}},
-		OptOut:  &gateway.OptOutPage{OptOut: contract.OptOut{Honoured: true}},
-	}
+	answers := StudyAnswers()
 	if _, err := w.act(ctx, w.applicant, gateway.Action{Command: gateway.CmdSave, Answers: &answers}); err != nil {
 		return res, err
 	}
@@ -278,7 +276,7 @@ func (w *walk) apply(ctx context.Context) (result, error) {
 		if err := w.advance(ctx, w.applicant, move.days); err != nil {
 			return res, err
 		}
-		official, err := w.h.signIn(ctx, move.role, "")
+		official, err := w.h.SignIn(ctx, move.role, "")
 		if err != nil {
 			return res, err
 		}
@@ -302,14 +300,14 @@ func (w *walk) apply(ctx context.Context) (result, error) {
 // sign: the officer drafts and signs; the register shows it at once; a signature over another permit is refused.
 func (w *walk) sign(ctx context.Context) (result, error) {
 	var res result
-	officer, err := w.h.signIn(ctx, "officer", "")
+	officer, err := w.h.SignIn(ctx, "officer", "")
 	if err != nil {
 		return res, err
 	}
 	if _, err := w.act(ctx, officer, gateway.Action{Command: gateway.CmdDraft}); err != nil {
 		return res, err
 	}
-	if err := w.h.signPermit(ctx, officer, "/api/v1/applications/"+w.application+"/permit"); err != nil {
+	if err := w.h.SignPermit(ctx, officer, "/api/v1/applications/"+w.application+"/permit"); err != nil {
 		return res, err
 	}
 	v, err := w.at(ctx, w.applicant)
@@ -318,7 +316,7 @@ func (w *walk) sign(ctx context.Context) (result, error) {
 	}
 	w.permit = v.PermitID
 	var signed contract.SignedPermit
-	if err := w.applicant.call(ctx, http.MethodGet, "/api/v1/permits/"+w.permit, nil, &signed); err != nil {
+	if err := w.applicant.Call(ctx, http.MethodGet, "/api/v1/permits/"+w.permit, nil, &signed); err != nil {
 		return res, err
 	}
 	roll, err := contract.LoadRoll(filepath.Join(w.h.ZoneDir(contract.ZoneVault), "officers.json"))
@@ -355,7 +353,7 @@ type registerEntry struct {
 
 func (w *walk) registered(ctx context.Context) (registerEntry, error) {
 	var e registerEntry
-	return e, newClient(w.h.PortalURL()).call(ctx, http.MethodGet, "/api/v1/register/"+w.application, nil, &e)
+	return e, NewClient(w.h.PortalURL()).Call(ctx, http.MethodGet, "/api/v1/register/"+w.application, nil, &e)
 }
 
 // provision: engine's run, seen from the case page.
@@ -410,7 +408,7 @@ func (w *walk) provision(ctx context.Context) (result, error) {
 
 func (w *walk) permitDigest(ctx context.Context) (contract.Digest, error) {
 	var signed contract.SignedPermit
-	err := w.applicant.call(ctx, http.MethodGet, "/api/v1/permits/"+w.permit, nil, &signed)
+	err := w.applicant.Call(ctx, http.MethodGet, "/api/v1/permits/"+w.permit, nil, &signed)
 	return contract.DigestOf(signed.Permit), err
 }
 
