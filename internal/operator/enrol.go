@@ -50,6 +50,8 @@ func EnrolFile(zoneDir, file string) (contract.Enrolment, error) {
 // Enrol adds e to the roll of the zone in zoneDir. Enrolling the same again changes nothing, whatever its
 // date.
 func Enrol(zoneDir string, e contract.Enrolment) error {
+	// Permits are dated to the second: one that is signed right after would seem to be older than its signer.
+	e.EnrolledAt = e.EnrolledAt.Truncate(time.Second)
 	return change(zoneDir, func(r *contract.Roll) error {
 		for _, old := range r.Enrolments {
 			if old.Role != e.Role || !bytes.Equal(old.Key.CredentialID, e.Key.CredentialID) {
