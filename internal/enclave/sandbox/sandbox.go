@@ -121,11 +121,8 @@ func New(cfg Config) (*Runner, error) {
 	if r.scratch == "" {
 		r.scratch = filepath.Join(os.TempDir(), "mitral-sandbox-"+strconv.Itoa(os.Geteuid()))
 	}
-	if err := os.MkdirAll(r.scratch, 0o711); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
-	}
-	if err := os.Chmod(r.scratch, 0o711); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
+	if err := ownDir(r.scratch); err != nil {
+		return nil, fmt.Errorf("%w: scratch directory: %v", ErrUnavailable, err)
 	}
 	if r.root && !reachable(r.scratch) {
 		return nil, fmt.Errorf("%w: the scratch directory %s lies below a directory that the job's user may not pass", ErrUnavailable, r.scratch)
@@ -424,18 +421,23 @@ func (r *Runner) stageDir() (string, error) {
 		return r.scratch, err
 	}
 	dir := filepath.Join(os.TempDir(), "mitral-program-"+filepath.Base(r.scratch))
-	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+	return dir, ownDir(dir)
+}
+
+// ownDir makes a directory that everybody may pass and only this user may change. In a directory for all
+// users, such as /tmp or /dev/shm, somebody else may have made one of this name before us: that is refused.
+func ownDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return "", err
+		return err
 	}
-	// Anybody may have made a directory of this name before us.
-	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(owner.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return "", fmt.Errorf("%s belongs to somebody else", dir)
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to somebody else", dir)
 	}
-	return dir, nil
+	return os.Chmod(dir, 0o711)
 }
 
 // reachable reports whether any user may pass all directories to path and read it.

@@ -159,6 +159,33 @@ func TestOrdinaryProgramsWork(t *testing.T) {
 	}
 }
 
+// A scratch directory that somebody else made, or that is a link, is refused: data are decrypted in it.
+func TestForeignScratch(t *testing.T) {
+	runner(t)
+	base, err := os.MkdirTemp("/tmp", "sandbox-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(base)
+	link := filepath.Join(base, "link")
+	if err := os.Symlink("/var", link); err != nil {
+		t.Fatal(err)
+	}
+	foreign := []string{link}
+	if os.Geteuid() == 0 {
+		other := filepath.Join(base, "other")
+		if err := errors.Join(os.Mkdir(other, 0o777), os.Chown(other, 1234, 1234)); err != nil {
+			t.Fatal(err)
+		}
+		foreign = append(foreign, other)
+	}
+	for _, dir := range foreign {
+		if _, err := New(Config{Scratch: dir}); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "somebody else") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 // A binary in a closed directory is copied to where the job's user can reach it.
 func TestBinaryInAClosedDirectory(t *testing.T) {
 	runner(t)

@@ -171,6 +171,8 @@ func describe(res Result) string {
 		return fmt.Sprintf("stopped after %v", res.Wall.Round(time.Millisecond))
 	case res.OutExceeded:
 		return "stopped at the limit of what may be written"
+	case res.ExitCode == 137:
+		return "killed by the kernel"
 	}
 	return fmt.Sprintf("ended with code %d: %s", res.ExitCode, firstLine(res.Log))
 }
