@@ -109,6 +109,10 @@ func TestNamesTheEntryByItsID(t *testing.T) {
 		if len(rep.Findings) != 1 || *rep.Findings[0].Index != 2 || len(rep.Findings[0].ID) != 36 || rep.Findings[0].File != "tile/entries/000.p/4" {
 			t.Fatalf("%+v", rep.Findings)
 		}
+		var text strings.Builder
+		if err := rep.WriteText(&text); err != nil || !strings.Contains(text.String(), "WRONG: entry 2 ("+rep.Findings[0].ID+") in tile/entries/000.p/4: was changed") {
+			t.Errorf("people read %q, %v", text.String(), err)
+		}
 	})
 }
 

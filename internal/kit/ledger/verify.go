@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,6 +63,20 @@ type Report struct {
 	VerifierKey string    `json:"verifier_key"`
 	OK          bool      `json:"ok"`
 	Findings    []Finding `json:"findings"`
+}
+
+// WriteText tells people what was found.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "log      %s\nentries  %d\nroot     %s\nkey      %s\n", r.Log, r.Size, r.Root, r.VerifierKey)
+	if r.OK {
+		b.WriteString("OK: every entry is what the log committed to, and the log's key signed it.\n")
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "WRONG: %s\n", f)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // Verify checks a whole log, in a directory or at an http(s) URL: the checkpoint's signature, every entry
