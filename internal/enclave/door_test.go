@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -273,6 +274,20 @@ func TestPages(t *testing.T) {
 			}
 			if strings.Contains(body, ">enclave.") || strings.Contains(body, ">kit.") || strings.Contains(body, "%!") {
 				t.Errorf("%s in %s shows a message key or a formatting fault", path, lang)
+			}
+			ids := map[string]bool{}
+			for _, m := range regexp.MustCompile(`\sid="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+				if ids[m[1]] {
+					t.Errorf("%s in %s: id %s stands twice", path, lang, m[1])
+				}
+				ids[m[1]] = true
+			}
+			for _, m := range regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+				for _, id := range strings.Fields(m[1]) {
+					if !ids[id] {
+						t.Errorf("%s in %s: nothing has the id %s", path, lang, id)
+					}
+				}
 			}
 			if strings.Count(body, "<h1") != 1 || !strings.Contains(body, `lang="`+lang+`"`) {
 				t.Errorf("%s in %s: %d headings of level 1", path, lang, strings.Count(body, "<h1"))

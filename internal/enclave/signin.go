@@ -21,7 +21,7 @@ func (d *door) challenge(w http.ResponseWriter, r *http.Request, _ *visitor) {
 	challenge := make([]byte, 32)
 	rand.Read(challenge)
 	token, hash := newToken()
-	if err := insertChallenge(r.Context(), d.db, hash, challenge, d.machine.Now().Add(challengeLife)); err != nil {
+	if err := insertChallenge(r.Context(), d.db, hash, challenge, d.machine.Now()); err != nil {
 		d.fail(w, r, err)
 		return
 	}

@@ -59,12 +59,14 @@ func endSessionsOf(ctx context.Context, q store.Querier, person string, now time
 	return err
 }
 
-func insertChallenge(ctx context.Context, q store.Querier, token string, challenge []byte, expires time.Time) error {
-	if _, err := q.Exec(ctx, `DELETE FROM enclave_challenges WHERE expires_at < ?`, store.Micros(expires.Add(-24*time.Hour))); err != nil {
+// insertChallenge remembers a challenge for challengeLife, and forgets those that are over: anybody may ask
+// for one, so they must not pile up.
+func insertChallenge(ctx context.Context, q store.Querier, token string, challenge []byte, now time.Time) error {
+	if _, err := q.Exec(ctx, `DELETE FROM enclave_challenges WHERE expires_at < ?`, store.Micros(now)); err != nil {
 		return err
 	}
 	_, err := q.Exec(ctx, `INSERT INTO enclave_challenges (token, challenge, expires_at) VALUES (?, ?, ?)`,
-		token, base64.StdEncoding.EncodeToString(challenge), store.Micros(expires))
+		token, base64.StdEncoding.EncodeToString(challenge), store.Micros(now.Add(challengeLife)))
 	return err
 }
 
