@@ -42,7 +42,8 @@ type permitData struct {
 	RPID        string
 	Credentials string // base64url, separated by blanks: the reader's passkeys
 	NoKey       bool   // the reader has no passkey
-	DemoKey     string // address of the demonstration key's page with its query
+	DemoKey     string // address of the demonstration key's page
+	ReturnTo    string // where that page comes back to
 }
 
 func (s *Site) describe(r *http.Request, d *permitData, draft *Drafted, signed *Signed) {
@@ -81,9 +82,7 @@ func (s *Site) offerSigning(r *http.Request, d *permitData, u Actor, draft *Draf
 	d.NoKey, d.CanSign = len(keys) == 0, len(keys) > 0
 	d.Challenge, d.RPID, d.Credentials = b64(challenge), s.g.o.RPID, strings.Join(keys, " ")
 	if s.o.DemoKeyURL != "" && d.CanSign {
-		q := url.Values{"challenge": {d.Challenge}, "rp_id": {d.RPID}, "origin": {s.o.PublicURL}, "credential_id": keys,
-			"account": {u.ID}, "return": {s.o.PublicURL + d.Base + "/assertion"}, "seq": {itoa(int(d.Seq))}}
-		d.DemoKey = s.o.DemoKeyURL + "?" + q.Encode()
+		d.DemoKey, d.ReturnTo = s.o.DemoKeyURL, s.o.PublicURL+d.Base+"/assertion"
 	}
 	return nil
 }
@@ -158,6 +157,10 @@ func (s *Site) confirmAssertion(w http.ResponseWriter, r *http.Request) {
 
 func (s *Site) renderConfirm(w http.ResponseWriter, r *http.Request, title, base string, seq int64) {
 	q := r.URL.Query()
+	if len(q) == 0 { // came back without signing
+		http.Redirect(w, r, base, http.StatusSeeOther)
+		return
+	}
 	if _, err := parseAssertion(q); err != nil {
 		s.fail(w, r, err)
 		return

@@ -92,6 +92,7 @@ func TestPagesForEachReader(t *testing.T) {
 		{"permit, stranger", nobody, "GET", app(signed, "/permit"), nil, 403, ""},
 		{"permit, none", hanna, "GET", app(sent, "/permit"), nil, 404, ""},
 		{"confirm, garbage", otto, "GET", app(toSign, "/permit/assertion?signature=%00"), nil, 422, ""},
+		{"confirm, came back without signing", otto, "GET", app(toSign, "/permit/assertion"), nil, 303, ""},
 		{"confirm, applicant", rita, "GET", app(toSign, "/permit/assertion"), nil, 403, ""},
 		{"assertion, garbage", otto, "POST", app(toSign, "/permit/assertion"), seq, 422, "cannot be read"},
 		{"assertion, applicant", rita, "POST", app(toSign, "/permit/assertion"), seq, 403, ""},
@@ -196,15 +197,17 @@ func TestJourneyInPlainForms(t *testing.T) {
 
 	// The demonstration key signs on another origin and comes back through the address.
 	_, _, body := ask(h, gatewaytest.Otto.ID, "GET", base+"/permit", nil)
-	link := regexp.MustCompile(`href="(http://localhost:9999/key[^"]*)"`).FindStringSubmatch(body)
-	if link == nil {
-		t.Fatal("no link to the demonstration key")
+	if !strings.Contains(body, `<form method="post" action="http://localhost:9999/key">`) {
+		t.Fatal("no way to the demonstration key")
 	}
-	u, err := url.Parse(strings.ReplaceAll(link[1], "&amp;", "&"))
-	if err != nil {
-		t.Fatal(err)
+	field := func(name string) string {
+		m := regexp.MustCompile(`name="` + name + `" value="([^"]*)"`).FindStringSubmatch(body)
+		if m == nil {
+			t.Fatalf("no field %s", name)
+		}
+		return m[1]
 	}
-	challenge, err := base64.RawURLEncoding.DecodeString(u.Query().Get("challenge"))
+	challenge, err := base64.RawURLEncoding.DecodeString(field("challenge"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +215,7 @@ func TestJourneyInPlainForms(t *testing.T) {
 	b64 := base64.RawURLEncoding.EncodeToString
 	answer := url.Values{"credential_id": {b64(as.CredentialID)}, "authenticator_data": {b64(as.AuthenticatorData)},
 		"client_data_json": {b64(as.ClientDataJSON)}, "signature": {b64(as.Signature)}}
-	back, err := url.Parse(u.Query().Get("return"))
+	back, err := url.Parse(field("return_to"))
 	if err != nil {
 		t.Fatal(err)
 	}
