@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/blevesearch/bleve/v2"
@@ -56,6 +57,7 @@ type Catalogue struct {
 	label  func(lang, key string) string
 	index  bleve.Index
 	docs   *lru.Cache[string, *Description]
+	recent recent
 }
 
 // Options are what a Catalogue needs. Label gives the text of a message, for the labels of closed lists
@@ -210,18 +212,50 @@ func (c *Catalogue) All(ctx context.Context) ([]*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	delivered, err := selectDeliveries(ctx, c.db)
+	if err != nil {
+		return nil, err
+	}
 	var list []*Entry
 	for _, r := range records {
 		if !r.Visible() {
 			continue
 		}
-		e, err := c.Published(ctx, r.Holder, r.Dataset)
+		d, err := c.version(ctx, r.Holder, r.Dataset, r.Published)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, e)
+		list = append(list, &Entry{Description: d, Version: r.Published, Updated: r.Updated, Delivered: delivered[d.Identifier()]})
 	}
 	return list, nil
+}
+
+// recent is what was published a moment ago, for searches: each looks at many datasets.
+type recent struct {
+	mu      sync.Mutex
+	at      time.Time
+	entries map[string]*Entry
+}
+
+// recentFor is how long a search may still show what has been withdrawn or changed.
+const recentFor = time.Second
+
+// recentEntries returns all published datasets by identifier, as they were at most age ago.
+func (c *Catalogue) recentEntries(ctx context.Context, age time.Duration) (map[string]*Entry, error) {
+	c.recent.mu.Lock()
+	defer c.recent.mu.Unlock()
+	if c.recent.entries != nil && time.Since(c.recent.at) < age {
+		return c.recent.entries, nil
+	}
+	list, err := c.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.recent.at, c.recent.entries = time.Now(), make(map[string]*Entry, len(list))
+	for _, e := range list {
+		c.recent.entries[e.Identifier()] = e
+	}
+	return c.recent.entries, nil
 }
 
 // Records lists the datasets of a holder in every state, or of all holders when holder is "".

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ const (
 )
 
 // indexVersion changes when the mapping does; an index of another version is built again.
-const indexVersion = "1"
+const indexVersion = "2"
 
 // Analysers of our own: a name as a whole, and words as they are written but without case and accents,
 // for typing errors and beginnings of words.
@@ -61,6 +62,7 @@ func indexMapping() (mapping.IndexMapping, error) {
 		return nil, err
 	}
 	d := bleve.NewDocumentStaticMapping()
+	d.AddSubDocumentMapping("_all", bleve.NewDocumentDisabledMapping()) // each query names its fields
 	field := func(name, analyzer string, store, vectors bool) {
 		f := bleve.NewTextFieldMapping()
 		f.Analyzer, f.Store, f.IncludeTermVectors, f.IncludeInAll, f.DocValues = analyzer, store, vectors, false, false
@@ -158,7 +160,7 @@ func (c *Catalogue) indexDataset(ctx context.Context, holder, dataset string) er
 		if err := b.Index(key, d); err != nil {
 			return fmt.Errorf("index %s: %w", id, err)
 		}
-		if b.Size() >= 2000 {
+		if b.Size() >= batchSize {
 			if err := c.index.Batch(b); err != nil {
 				return fmt.Errorf("index %s: %w", id, err)
 			}
@@ -240,6 +242,9 @@ func (c *Catalogue) documents(e *Entry) map[string]document {
 // municipalities, tariffs) are looked up on the list's own page.
 const maxIndexedCodes = 20_000
 
+// batchSize is how many documents are added at once: more are faster, and need more memory.
+const batchSize = 2000
+
 // indexCodeLists replaces the documents of code lists.
 func (c *Catalogue) indexCodeLists(ctx context.Context, names []string) error {
 	b := c.index.NewBatch()
@@ -257,7 +262,7 @@ func (c *Catalogue) indexCodeLists(ctx context.Context, names []string) error {
 			if err := b.Index("c:"+name+"/"+strconv.Itoa(i), d); err != nil {
 				return fmt.Errorf("index code list %s: %w", name, err)
 			}
-			if b.Size() >= 10_000 {
+			if b.Size() >= batchSize {
 				if err := c.index.Batch(b); err != nil {
 					return fmt.Errorf("index code list %s: %w", name, err)
 				}
@@ -268,6 +273,7 @@ func (c *Catalogue) indexCodeLists(ctx context.Context, names []string) error {
 	if err := c.index.Batch(b); err != nil {
 		return fmt.Errorf("index code lists: %w", err)
 	}
+	debug.FreeOSMemory() // the one moment when the portal needs a lot; it is not needed again
 	return nil
 }
 

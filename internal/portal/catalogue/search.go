@@ -79,7 +79,7 @@ const (
 	maxQuery        = 200
 	maxWords        = 10
 	variablesShown  = 5
-	variablesLooked = 400
+	variablesLooked = 120
 	codesShown      = 8
 )
 
@@ -143,15 +143,18 @@ func (c *Catalogue) find(ctx context.Context, s Search, words []string, loose bo
 			return nil, err
 		}
 	}
+	published, err := c.recentEntries(ctx, recentFor)
+	if err == nil && slices.ContainsFunc(slices.Collect(mapKeys(hits)), func(id string) bool { return published[id] == nil }) {
+		published, err = c.recentEntries(ctx, 0) // the index knows something newer
+	}
+	if err != nil {
+		return nil, err
+	}
 	list := make([]DatasetHit, 0, len(hits))
 	for id, h := range hits {
-		holder, dataset, _ := strings.Cut(id, "/")
-		e, err := c.Published(ctx, holder, dataset)
-		if err != nil {
-			continue // withdrawn a moment ago: the index follows
+		if h.Entry = published[id]; h.Entry != nil { // else withdrawn a moment ago: the index follows
+			list = append(list, *h)
 		}
-		h.Entry = e
-		list = append(list, *h)
 	}
 	for _, facet := range []string{"category", "holder", "system"} {
 		res.Facets[facet] = countFacet(list, s, facet)

@@ -197,6 +197,30 @@ func selectDelivery(ctx context.Context, q store.Querier, holder, dataset string
 	return d, json.Unmarshal([]byte(doc), &d.DeliveryNotice)
 }
 
+// selectDeliveries returns the newest delivery of each dataset by its identifier.
+func selectDeliveries(ctx context.Context, q store.Querier) (map[string]*Delivered, error) {
+	rows, err := q.Query(ctx, `SELECT d.holder, d.dataset, d.at, d.document FROM catalogue_deliveries d
+		WHERE d.at = (SELECT MAX(e.at) FROM catalogue_deliveries e WHERE e.holder = d.holder AND e.dataset = d.dataset) ORDER BY d.delivery`)
+	if err != nil {
+		return nil, fmt.Errorf("deliveries: %w", err)
+	}
+	defer rows.Close()
+	all := map[string]*Delivered{}
+	for rows.Next() {
+		var holder, dataset, doc string
+		var at int64
+		if err := rows.Scan(&holder, &dataset, &at, &doc); err != nil {
+			return nil, fmt.Errorf("deliveries: %w", err)
+		}
+		d := &Delivered{At: store.FromMicros(at)}
+		if err := json.Unmarshal([]byte(doc), &d.DeliveryNotice); err != nil {
+			return nil, fmt.Errorf("deliveries: %w", err)
+		}
+		all[holder+"/"+dataset] = d
+	}
+	return all, rows.Err()
+}
+
 // Code is one entry of a code list.
 type Code struct {
 	Code  string `json:"code"`
