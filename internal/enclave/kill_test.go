@@ -99,6 +99,9 @@ func TestKilledWhileAJobRuns(t *testing.T) {
 		t.Errorf("after the kill: %+v", got)
 	}
 	h.scratchEmpties()
+	if left, _ := filepath.Glob("/sys/fs/cgroup/*/mitral/" + j.ID + "-*"); len(left) > 0 {
+		t.Errorf("control groups of the killed run are left: %v", left)
+	}
 }
 
 // processesOf lists the processes whose command line holds all words; bubblewrap's has the job's id.

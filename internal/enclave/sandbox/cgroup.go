@@ -32,7 +32,27 @@ func findCgroups() *cgroups {
 		return nil
 	}
 	g.remove()
+	c.sweep()
 	return c
+}
+
+// sweep removes the empty groups of enclaves that were killed; a group's name holds its process number.
+func (c *cgroups) sweep() {
+	for _, base := range c.bases {
+		entries, err := os.ReadDir(base)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			parts := strings.Split(e.Name(), "-")
+			if !e.IsDir() || len(parts) < 3 {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join("/proc", parts[len(parts)-2])); errors.Is(err, os.ErrNotExist) {
+				os.Remove(filepath.Join(base, e.Name())) // refused by the kernel while a process is in it
+			}
+		}
+	}
 }
 
 func locateCgroups() *cgroups {
