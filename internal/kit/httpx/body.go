@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// stallAfter is how long a body may bring no byte before the connection is cut. A variable, so that the
-// test of a stalled upload does not take half a minute.
-var stallAfter = 30 * time.Second
+// stallAfter is how long a body may bring no byte, or an answer take none, before the connection is cut.
+const stallAfter = 30 * time.Second
 
 var digestHeader = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
@@ -80,32 +79,33 @@ func bodyError(err error, prefix string) *Error {
 
 // patient gives every read of the body and every write of the answer its own deadline, so that a slow
 // client holds a connection only as long as bytes move, while a long transfer or a long poll is never cut.
-func patient(h http.Handler) http.Handler {
+func patient(h http.Handler, stall time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
-		body := &patientBody{ReadCloser: r.Body, rc: rc}
+		body := &patientBody{ReadCloser: r.Body, rc: rc, stall: stall}
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = body
 		}
-		h.ServeHTTP(&patientWriter{w, rc}, r)
+		h.ServeHTTP(&patientWriter{w, rc, stall}, r)
 		// What the handler left unread is drained by net/http before the answer goes out; that must not
 		// take for ever either. A body that has stalled already gets no further time.
 		if !body.failed {
-			_ = rc.SetReadDeadline(time.Now().Add(stallAfter))
+			_ = rc.SetReadDeadline(time.Now().Add(stall))
 		}
-		_ = rc.SetWriteDeadline(time.Now().Add(2 * stallAfter))
+		_ = rc.SetWriteDeadline(time.Now().Add(2 * stall))
 	})
 }
 
 type patientBody struct {
 	io.ReadCloser
 	rc     *http.ResponseController
+	stall  time.Duration
 	failed bool
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
 	// Not every connection has deadlines (a test recorder has none): then nothing can stall either.
-	_ = b.rc.SetReadDeadline(time.Now().Add(stallAfter))
+	_ = b.rc.SetReadDeadline(time.Now().Add(b.stall))
 	n, err := b.ReadCloser.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {
 		// Without this a handler that works long after reading would see its request cancelled.
@@ -118,11 +118,12 @@ func (b *patientBody) Read(p []byte) (int, error) {
 
 type patientWriter struct {
 	http.ResponseWriter
-	rc *http.ResponseController
+	rc    *http.ResponseController
+	stall time.Duration
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.rc.SetWriteDeadline(time.Now().Add(stallAfter))
+	_ = w.rc.SetWriteDeadline(time.Now().Add(w.stall))
 	return w.ResponseWriter.Write(p)
 }
 

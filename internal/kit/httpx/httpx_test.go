@@ -92,11 +92,8 @@ func slow(t *testing.T, s *Server) net.Conn {
 }
 
 func TestStalledUploadIsCut(t *testing.T) {
-	before := stallAfter
-	stallAfter = 200 * time.Millisecond
-	t.Cleanup(func() { stallAfter = before })
 	result := make(chan error, 1)
-	s, err := ServePublic(t.Context(), "127.0.0.1:0", "", "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, err := serve(t.Context(), "127.0.0.1:0", 200*time.Millisecond, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _, err := ReadDigest(r, 1<<20, io.Discard)
 		result <- err
 		if err != nil {
@@ -124,16 +121,14 @@ func TestStalledUploadIsCut(t *testing.T) {
 
 // An upload that is slow but alive goes through, however long it takes in all.
 func TestSlowUploadGoesThrough(t *testing.T) {
-	before := stallAfter
-	stallAfter = 300 * time.Millisecond
-	t.Cleanup(func() { stallAfter = before })
+	const stall = 300 * time.Millisecond
 	result := make(chan error, 1)
-	s, err := ServePublic(t.Context(), "127.0.0.1:0", "", "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, err := serve(t.Context(), "127.0.0.1:0", stall, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _, err := ReadDigest(r, 1<<20, io.Discard)
 		select { // a handler that works longer than the deadline after reading is not cancelled
 		case <-r.Context().Done():
 			err = errors.Join(err, r.Context().Err())
-		case <-time.After(2 * stallAfter):
+		case <-time.After(2 * stall):
 		}
 		result <- err
 	}))

@@ -51,7 +51,7 @@ func ServeMutual(ctx context.Context, addr string, t conf.TLS, h http.Handler) (
 	if err != nil {
 		return nil, fmt.Errorf("tls certificate %s: %w", t.Cert, err)
 	}
-	return serve(ctx, addr, &tls.Config{
+	return serve(ctx, addr, stallAfter, &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
@@ -63,23 +63,23 @@ func ServeMutual(ctx context.Context, addr string, t conf.TLS, h http.Handler) (
 // clear (behind a proxy that ends TLS, or on one machine) when both are empty.
 func ServePublic(ctx context.Context, addr, certFile, keyFile string, h http.Handler) (*Server, error) {
 	if certFile == "" && keyFile == "" {
-		return serve(ctx, addr, nil, h)
+		return serve(ctx, addr, stallAfter, nil, h)
 	}
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("tls certificate %s: %w", certFile, err)
 	}
-	return serve(ctx, addr, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, h)
+	return serve(ctx, addr, stallAfter, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, h)
 }
 
-func serve(ctx context.Context, addr string, t *tls.Config, h http.Handler) (*Server, error) {
+func serve(ctx context.Context, addr string, stall time.Duration, t *tls.Config, h http.Handler) (*Server, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", addr, err)
 	}
 	s := &Server{ln: ln, done: make(chan struct{}), srv: &http.Server{
-		Handler:           recovered(patient(h)),
+		Handler:           recovered(patient(h, stall)),
 		TLSConfig:         t,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -79,6 +79,8 @@ type Client struct {
 	log   *slog.Logger
 	kinds map[string]kind
 
+	watchEvery time.Duration
+
 	// setup is held while Migrate and Start work on the database. Insert must never wait for it: it is
 	// called inside a transaction, which Start in turn may wait for.
 	setup sync.Mutex
@@ -106,7 +108,7 @@ type backend interface {
 
 // New returns a client; Handle every kind, then Start it.
 func New(db *store.DB, log *slog.Logger) *Client {
-	return &Client{db: db, log: log, kinds: map[string]kind{}}
+	return &Client{db: db, log: log, kinds: map[string]kind{}, watchEvery: watchEvery}
 }
 
 // Handle registers the handler of a kind. It panics when the kind is registered already or after Start:

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// watchEvery is how often lost jobs are looked for. A variable so that its test does not take minutes.
-var watchEvery = time.Minute
+// watchEvery is how often lost jobs are looked for.
+const watchEvery = time.Minute
 
 // running knows the jobs that this process is working on.
 type running struct {
@@ -44,7 +44,7 @@ func (c *Client) watch(ctx context.Context) (end func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(watchEvery)
+		tick := time.NewTicker(c.watchEvery)
 		defer tick.Stop()
 		suspects := map[int64]bool{}
 		for {

@@ -13,11 +13,9 @@ import (
 
 // A job whose end was not written runs again without a restart; one that is still being worked on does not.
 func TestLostJobRunsAgain(t *testing.T) {
-	before := watchEvery
-	watchEvery = 20 * time.Millisecond
-	t.Cleanup(func() { watchEvery = before })
 	storetest.Both(t, func(t *testing.T, db *store.DB) {
 		c := New(db, slog.New(slog.DiscardHandler))
+		c.watchEvery = 20 * time.Millisecond
 		quick, slow, release := make(chan int, 10), make(chan int, 10), make(chan struct{})
 		c.Handle("quick", Options{Queue: "a"}, func(ctx context.Context, _ json.RawMessage) error { quick <- Attempt(ctx); return nil })
 		c.Handle("slow", Options{Queue: "b"}, func(ctx context.Context, _ json.RawMessage) error {
