@@ -24,6 +24,7 @@ type Clock struct {
 	Start Event // the event that the period is counted from
 	// Stops are the times it stood still. After a restart Start is the answer and Stops is empty.
 	Stops    []Span
+	Waited   int    // days it stood still, without the present stop
 	Extended *Event // why and when it was prolonged
 	Status   ClockStatus
 	// Due is the last day, a civil date of the procedure's country; Until is the instant it is over.
@@ -100,16 +101,17 @@ func endsCase(k Kind) bool { return k == KindWithdrawn || k == KindRefused || k 
 // dated computes the due date. While the clock stands still the date holds for an answer on the day it
 // stopped; it moves with each day of waiting, so it is shown as stopped and not as a date to keep.
 func (c Clock) dated(p *Procedure) Clock {
-	length, waited := c.Rule.Length, 0
+	length := c.Rule.Length
+	c.Waited = 0
 	if c.Extended != nil {
 		length += c.Rule.Extension
 	}
 	for _, s := range c.Stops {
 		if !s.To.IsZero() {
-			waited += daysBetween(dayOf(s.From.In(p.zone)), dayOf(s.To.In(p.zone)))
+			c.Waited += daysBetween(dayOf(s.From.In(p.zone)), dayOf(s.To.In(p.zone)))
 		}
 	}
-	c.Due = p.Calendar.LastDay(c.Start.At.In(p.zone), length, c.Rule.Unit, waited)
+	c.Due = p.Calendar.LastDay(c.Start.At.In(p.zone), length, c.Rule.Unit, c.Waited)
 	c.Until = time.Date(c.Due.Year(), c.Due.Month(), c.Due.Day()+1, 0, 0, 0, 0, p.zone).UTC()
 	return c
 }

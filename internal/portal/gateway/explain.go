@@ -11,8 +11,8 @@ func Explain(b *i18n.Bundle, lang string, c Clock) string {
 	r := c.Rule
 	event := b.T(lang, i18n.Key("gateway.event.", string(c.Start.Kind)))
 	text := b.T(lang, "gateway.clock.counted", "text", r.Text.In(lang), "event", event, "start", c.Start.At, "source", r.Source.In(lang))
-	if days := c.waited(); days > 0 {
-		text += " " + b.T(lang, "gateway.clock.waited", "count", days)
+	if c.Waited > 0 {
+		text += " " + b.T(lang, "gateway.clock.waited", "count", c.Waited)
 	}
 	if c.Extended != nil {
 		text += " " + b.T(lang, "gateway.clock.extended", "date", c.Extended.At)
@@ -24,17 +24,6 @@ func Explain(b *i18n.Bundle, lang string, c Clock) string {
 		return text + " " + b.T(lang, "gateway.clock.ended")
 	}
 	return text + " " + b.T(lang, "gateway.clock.due", "date", c.Due)
-}
-
-// waited is how many days the clock stood still, without the present wait.
-func (c Clock) waited() int {
-	days := 0
-	for _, s := range c.Stops {
-		if !s.To.IsZero() {
-			days += daysBetween(dayOf(s.From), dayOf(s.To))
-		}
-	}
-	return days
 }
 
 // Sentence says where the case stands, what is waited for, until when and under which rule.

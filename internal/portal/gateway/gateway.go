@@ -264,9 +264,25 @@ func (g *Gateway) Do(ctx context.Context, u Actor, id string, act Action) (*Appl
 		return g.write(ctx, tx, u.ID, id, stored, append(a.Events[len(stored):len(a.Events):len(a.Events)], add...))
 	})
 	if err != nil {
-		return nil, err
+		return nil, g.noteRefusal(ctx, u, id, err)
 	}
 	return g.load(ctx, g.o.DB, id)
+}
+
+// noteRefusal writes a signature that did not hold into the ledger, in a transaction of its own, and
+// returns the refusal. Other errors leave no trace.
+func (g *Gateway) noteRefusal(ctx context.Context, u Actor, target string, err error) error {
+	var refusal *contract.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	noted := g.o.DB.InTx(ctx, func(tx *store.Tx) error {
+		return g.o.Ledger.Record(ctx, tx, ledger.Entry{Actor: u.ID, Action: "permit.sign", Target: target, Outcome: refusal.Code, At: g.o.Clock.Now()})
+	})
+	if noted != nil {
+		return fmt.Errorf("ledger: %w", noted)
+	}
+	return err
 }
 
 // lookUp reads from other rooms what a command needs, before the transaction.

@@ -125,6 +125,10 @@ func TestSignatureMustHold(t *testing.T) {
 	if err := try(gatewaytest.Otto, nil); !invalidCode(err, "nothing_sent") {
 		t.Errorf("no assertion: %v", err)
 	}
+	// Each signature that did not hold stands in the ledger, beside the events of the case.
+	if n, err := h.Jobs.Pending(ctx); err != nil || n != a.Seq+3 {
+		t.Errorf("%d ledger entries for %d events and 3 refused signatures: %v", n, a.Seq, err)
+	}
 	good := h.Assert(gatewaytest.Otto, a.Draft)
 	h.Clock.Move(gateway.DraftLife + time.Second)
 	if err := try(gatewaytest.Otto, good); !invalidCode(err, "draft_stale") {

@@ -238,7 +238,7 @@ func (g *Gateway) changeMandate(ctx context.Context, u Actor, id string, expecte
 		return g.record(ctx, tx, u.ID, id, add)
 	})
 	if err != nil {
-		return nil, err
+		return nil, g.noteRefusal(ctx, u, id, err)
 	}
 	return g.Mandate(ctx, u, id)
 }
