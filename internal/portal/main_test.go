@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // hub is a portal that runs, with a real identity provider process beside it.
 type hub struct {
-	t      *testing.T
+	t      testing.TB
 	cfg    portal.Config
 	url    string
 	orders string // https address of the order book
@@ -42,7 +42,7 @@ type hub struct {
 	stop   func() error
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +56,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-func configure(t *testing.T, demo bool) *hub {
+func configure(t testing.TB, demo bool) *hub {
 	t.Helper()
 	dir := t.TempDir()
 	h := &hub{t: t, pki: filepath.Join(dir, "pki")}
@@ -120,7 +120,7 @@ func (h *hub) start() *hub {
 	return h
 }
 
-func browser(t *testing.T) *http.Client {
+func browser(t testing.TB) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
