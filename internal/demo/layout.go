@@ -98,7 +98,7 @@ func (h *Hub) writeConfigs() error {
 	configs := map[string]any{
 		"idp": demoidp.Config{
 			Listen: local(p.IDP), Issuer: h.idpURL(), Citizens: h.path("sample", "citizens.json"), Dir: h.path("idp"),
-			JWKS: h.path("idp", "jwks.json"), ClientID: clientID, RedirectURIs: []string{h.PortalURL() + "/sign-in/callback"},
+			JWKS: h.path("idp", "jwks.json"), ClientID: clientID, RedirectURIs: []string{h.PortalURL() + "/sign-in/callback"}, DemoClock: h.path("clock"),
 		},
 		contract.ZonePortal: portalConf,
 		contract.ZoneTrust:  trustConf,

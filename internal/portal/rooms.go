@@ -25,7 +25,7 @@ import (
 // pages, its part of the API and its hooks at the order book.
 func (m *Main) openRooms(ctx context.Context, mux *http.ServeMux, operations huma.API, texts *i18n.Bundle) (err error) {
 	m.access, err = access.New(ctx, access.Options{DB: m.db, Ledger: m.ledger, Pages: m.pages, Clock: m.clock, Log: m.log, Dir: m.cfg.Dir,
-		PublicURL: m.cfg.PublicURL, RPID: m.cfg.RPID, OIDC: m.cfg.OIDC, Demo: m.cfg.Demo})
+		PublicURL: m.cfg.PublicURL, RPID: m.cfg.RPID, OIDC: m.cfg.OIDC, Enclave: m.cfg.EnclaveURL, Demo: m.cfg.Demo})
 	if err != nil {
 		return err
 	}

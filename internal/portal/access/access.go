@@ -34,6 +34,7 @@ type Options struct {
 	PublicURL string // origin of the portal as browsers see it, "https://portal.hub.example"
 	RPID      string // WebAuthn relying party id, "hub.example"
 	OIDC      OIDC   // national identity provider; Issuer empty: none
+	Enclave   string // address of the enclave's front door, for links; may be empty
 	Demo      bool   // opens the role picker and the movable clock
 }
 

@@ -75,16 +75,17 @@ func findDemo(role Role, person string) (DemoPerson, bool) {
 
 type demoData struct {
 	page.Form
-	People []DemoPerson
-	OIDC   bool
-	Moved  bool
+	People  []DemoPerson
+	OIDC    bool
+	Moved   bool
+	Enclave string // front door of the enclave
 }
 
 // Roles lists the roles that have demonstration people.
 func (demoData) Roles() []Role { return Roles[1:] }
 
 func (a *Access) pageDemo(w http.ResponseWriter, r *http.Request) {
-	a.o.Pages.Render(w, r, http.StatusOK, "portal/access/demo", demoData{People: DemoPeople, OIDC: a.oidc != nil, Moved: r.URL.Query().Get("moved") != ""})
+	a.o.Pages.Render(w, r, http.StatusOK, "portal/access/demo", demoData{People: DemoPeople, OIDC: a.oidc != nil, Enclave: a.o.Enclave, Moved: r.URL.Query().Get("moved") != ""})
 }
 
 // demoSignIn is the role picker: form or JSON {"role":…,"person":…}. It exists in demo mode only.
@@ -158,7 +159,7 @@ func (a *Access) demoClock(w http.ResponseWriter, r *http.Request) {
 			httpx.Problem(w, r, http.StatusBadRequest, "invalid", "The clock moves forward by 1 to 400 days.")
 			return
 		}
-		d := demoData{Form: page.Form{Values: r.PostForm}, People: DemoPeople, OIDC: a.oidc != nil}
+		d := demoData{Form: page.Form{Values: r.PostForm}, People: DemoPeople, OIDC: a.oidc != nil, Enclave: a.o.Enclave}
 		d.Bad("days", "access.demo.error.days")
 		a.o.Pages.Render(w, r, http.StatusUnprocessableEntity, "portal/access/demo", d)
 		return

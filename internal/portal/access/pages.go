@@ -58,8 +58,9 @@ func (a *Access) pageSignIn(w http.ResponseWriter, r *http.Request) {
 type accountData struct {
 	User     *User
 	Passkeys []passkeyRow
-	CanEnrol bool // may register passkeys at all
-	Download bool // may download the enrolment file
+	CanEnrol bool   // may register passkeys at all
+	Download bool   // may download the enrolment file
+	Enclave  string // front door of the enclave, for those who work there
 	Added    bool
 }
 
@@ -81,6 +82,9 @@ func (a *Access) pageAccount(w http.ResponseWriter, r *http.Request) {
 	}
 	d := accountData{User: u, CanEnrol: Allow(r, PasskeyEnrol, Resource{}) == nil, Added: r.URL.Query().Get("added") != "",
 		Download: Allow(r, EnrolmentRead, Resource{}) == nil && len(keys) > 0}
+	if u.Has(Reviewer) || u.Has(Researcher) {
+		d.Enclave = a.o.Enclave
+	}
 	for _, k := range keys {
 		d.Passkeys = append(d.Passkeys, passkeyRow{k, rawURL(k.CredentialID)})
 	}
