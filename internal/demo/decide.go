@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/mitral-health/mitral/internal/contract"
+	"github.com/mitral-health/mitral/internal/kit/clock"
+	"github.com/mitral-health/mitral/internal/kit/conf"
+	"github.com/mitral-health/mitral/internal/kit/pki"
 	"github.com/mitral-health/mitral/internal/portal/gateway"
 )
 
@@ -125,5 +128,18 @@ type workspace struct {
 // Key is the officer's demonstration key.
 func (h *Hub) Key() *SoftKey { return h.key }
 
-// OrderBookAddress lets a test stand in for a zone that was taken over.
-func (h *Hub) OrderBookAddress() string { return local(h.state.Ports.OrderBook) }
+// Address is where a zone listens for other zones; that of the portal is its order book.
+func (h *Hub) Address(zone string) string {
+	p := h.state.Ports
+	return map[string]string{contract.ZonePortal: local(p.OrderBook), contract.ZoneTrust: local(p.Trust), contract.ZoneVault: local(p.Vault),
+		contract.ZoneEngine: local(p.Engine)}[zone]
+}
+
+// Advance moves the hub's clock forward.
+func (h *Hub) Advance(d time.Duration) error { return clock.Shifted{Path: h.path("clock")}.Move(d) }
+
+// Now is the hub's time.
+func (h *Hub) Now() time.Time { return h.clock().Now() }
+
+// TLS are the certificate files of a zone, for a test that plays one.
+func (h *Hub) TLS(zone string) conf.TLS { return pki.Files(h.path("pki"), pki.KindZone, zone) }
