@@ -29,11 +29,11 @@ func testObjectionDates(t *testing.T, ctx context.Context, h *demo.Hub) {
 	// returns how many records it covers.
 	persons := func(between func() error) int64 {
 		t.Helper()
-		if err := h.Advance(24 * time.Hour); err != nil { // so that no two acts fall into one second
+		if err := h.Advance(24 * time.Hour); err != nil { // a day apart
 			t.Fatal(err)
 		}
 		_, permit, err := h.Decide(ctx, answers, func() error {
-			if err := h.Advance(time.Hour); err != nil || between == nil {
+			if err := h.Advance(time.Minute); err != nil || between == nil {
 				return err
 			}
 			return between()
