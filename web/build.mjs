@@ -27,7 +27,7 @@ const css = compile(join(here, "theme", "app.scss"), {
   quietDeps: true,
   silenceDeprecations: ["import", "global-builtin"],
 });
-const pageCSS = pageFiles(".scss").map((f) => compile(join(here, f), { style: "compressed", loadPaths: [here] }).css);
+const pageCSS = pageFiles(".scss").map((f) => compile(join(here, f), { style: "compressed", loadPaths: [here], charset: false }).css);
 writeFileSync(join(dist, "app.css"), [css.css, ...pageCSS].join("\n"));
 
 await build({

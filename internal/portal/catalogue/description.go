@@ -166,6 +166,17 @@ func (t *Table) Variable(name string) *Variable {
 	return nil
 }
 
+// AgeSpan is the typical youngest and oldest age in years.
+type AgeSpan struct{ From, To int }
+
+// Ages returns the typical ages, or nil when one of them is not known.
+func (d *Description) Ages() *AgeSpan {
+	if d.MinAge == nil || d.MaxAge == nil {
+		return nil
+	}
+	return &AgeSpan{*d.MinAge, *d.MaxAge}
+}
+
 // VariableCount is the number of variables in all tables.
 func (d *Description) VariableCount() int {
 	n := 0

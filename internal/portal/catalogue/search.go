@@ -37,7 +37,6 @@ type Span struct {
 type VariableHit struct {
 	Holder, Dataset, Table, Name string
 	Title                        []Span
-	TitleLang                    string
 	CodeList                     string
 	score                        float64
 }
@@ -150,6 +149,7 @@ func (c *Catalogue) find(ctx context.Context, s Search, words []string, loose bo
 	if err != nil {
 		return nil, err
 	}
+	addUsers(hits, published, res.Codes, s.Lang)
 	list := make([]DatasetHit, 0, len(hits))
 	for id, h := range hits {
 		if h.Entry = published[id]; h.Entry != nil { // else withdrawn a moment ago: the index follows
@@ -171,6 +171,44 @@ func (c *Catalogue) find(ctx context.Context, s Search, words []string, loose bo
 	from := min((s.Page-1)*s.PerPage, len(list))
 	res.Datasets = list[from:min(from+s.PerPage, len(list))]
 	return res, nil
+}
+
+// addUsers adds the variables that are coded with a list in which a code fits: who looks for "diabetes"
+// means the datasets with diagnoses as well.
+func addUsers(hits map[string]*DatasetHit, published map[string]*Entry, codes []CodeHit, lang string) {
+	lists := map[string]bool{}
+	for _, c := range codes {
+		lists[c.List] = true
+		for common, origin := range commonLists {
+			if c.List == origin {
+				lists[common] = true
+			}
+		}
+	}
+	if len(lists) == 0 {
+		return
+	}
+	for id, e := range published {
+		h := hits[id]
+		for _, t := range e.Tables {
+			for _, v := range t.Variables {
+				if !lists[v.CodeList] {
+					continue
+				}
+				if h == nil {
+					h = &DatasetHit{} // score 0: after those that say it themselves
+					hits[id] = h
+				}
+				known := slices.ContainsFunc(h.Variables, func(x VariableHit) bool { return x.Table == t.Name && x.Name == v.Name })
+				if known || len(h.Variables) >= variablesShown {
+					continue
+				}
+				title, _ := v.Title.In(lang)
+				h.Variables = append(h.Variables, VariableHit{Holder: e.Holder, Dataset: e.Dataset, Table: t.Name, Name: v.Name, Title: []Span{{Text: title}}, CodeList: v.CodeList})
+				h.Matching = max(h.Matching, len(h.Variables))
+			}
+		}
+	}
 }
 
 // admits applies the filters but the one called except, so that a facet counts what each of its
