@@ -24,17 +24,18 @@ const (
 )
 
 type cli struct {
-	Demo    demoCmd    `cmd:"" help:"Run a whole hub with a sample country on this machine, to walk through by hand or unattended (--auto)."`
-	Serve   serveCmd   `cmd:"" help:"Run one zone of a hub."`
-	Agent   agentCmd   `cmd:"" help:"At a data holder: deliver data."`
-	Sample  sampleCmd  `cmd:"" help:"Make a sample country."`
-	PKI     pkiCmd     `cmd:"" name:"pki" help:"Certificates of the zones and of the holders' agents."`
-	Enrol   enrolCmd   `cmd:"" help:"Decide whose keys a zone trusts."`
-	Verify  verifyCmd  `cmd:"" help:"Prove that a ledger was not changed, or name the entry that was."`
-	SQL     sqlCmd     `cmd:"" name:"sql" help:"Read the lake as data engineer."`
-	Enclave enclaveCmd `cmd:"" help:"Of the enclave."`
-	DemoIDP demoIDPCmd `cmd:"" name:"demo-idp" hidden:""`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo      demoCmd      `cmd:"" help:"Run a whole hub with a sample country on this machine, to walk through by hand or unattended (--auto)."`
+	Serve     serveCmd     `cmd:"" help:"Run one zone of a hub."`
+	Agent     agentCmd     `cmd:"" help:"At a data holder: deliver data."`
+	Catalogue catalogueCmd `cmd:"" help:"Dataset descriptions."`
+	Sample    sampleCmd    `cmd:"" help:"Make a sample country."`
+	PKI       pkiCmd       `cmd:"" name:"pki" help:"Certificates of the zones and of the holders' agents."`
+	Enrol     enrolCmd     `cmd:"" help:"Decide whose keys a zone trusts."`
+	Verify    verifyCmd    `cmd:"" help:"Prove that a ledger was not changed, or name the entry that was."`
+	SQL       sqlCmd       `cmd:"" name:"sql" help:"Read the lake as data engineer."`
+	Enclave   enclaveCmd   `cmd:"" help:"Of the enclave."`
+	DemoIDP   demoIDPCmd   `cmd:"" name:"demo-idp" hidden:""`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // exitError carries an exit code; a nil cause prints nothing more.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,7 @@ type Door interface {
 type SiteOptions struct {
 	Pages *page.Renderer
 	Door  Door
-	// Entry gives a published dataset its titles; the catalogue's Published.
+	// Catalogue gives datasets, variables and codes their titles.
 	Catalogue *catalogue.Catalogue
 }
 
@@ -58,6 +59,7 @@ type formData struct {
 	page.Form
 	Groups  []Group
 	History []Asked
+	dataset string // "holder/dataset" that the reader comes from: its variables stand first
 }
 
 // account returns who asks, or has already answered.
@@ -76,7 +78,7 @@ func (t *Site) form(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	v := url.Values{"variable": {q.Get("variable")}, "codes": {q.Get("codes")}, "from": {q.Get("from")}, "to": {q.Get("to")}, "prefix": q["prefix"]}
-	t.show(w, r, http.StatusOK, account, formData{Form: page.Form{Values: v}})
+	t.show(w, r, http.StatusOK, account, formData{Form: page.Form{Values: v}, dataset: q.Get("dataset")})
 }
 
 func (t *Site) show(w http.ResponseWriter, r *http.Request, status int, account string, d formData) {
@@ -97,7 +99,11 @@ func (t *Site) show(w http.ResponseWriter, r *http.Request, status int, account 
 					Table: table.Name, Column: c.Name, Title: c.Title, CodeList: c.CodeList})
 			}
 		}
-		d.Groups = append(d.Groups, g)
+		if s.Holder+"/"+s.Dataset == d.dataset {
+			d.Groups = slices.Insert(d.Groups, 0, g)
+		} else {
+			d.Groups = append(d.Groups, g)
+		}
 	}
 	if d.History, err = t.s.History(r.Context(), account); err != nil {
 		t.o.Door.Fail(w, r, err)
