@@ -86,7 +86,9 @@ func testForgery(t *testing.T, ctx context.Context, h *demo.Hub) {
 		{"no signature", "unsigned", &contract.SignedPermit{Permit: good.Permit}},
 		{"one field changed", "altered", &contract.SignedPermit{Permit: widened, Assertion: good.Assertion}},
 		{"signed by a stranger", "unknown_officer", permit(stranger, func(*contract.Permit) {})},
-		{"expired", "expired", permit(h.Key(), func(p *contract.Permit) { p.ValidFrom, p.ValidUntil = h.Now().Add(-2*time.Hour), h.Now().Add(-time.Hour) })},
+		{"expired", "expired", permit(h.Key(), func(p *contract.Permit) {
+			p.ValidFrom, p.ValidUntil = h.Now().Add(-2*time.Hour), h.Now().Add(-time.Hour)
+		})},
 		{"not yet in force", "not_yet_valid", permit(h.Key(), func(p *contract.Permit) { p.ValidFrom = h.Now().AddDate(0, 1, 0) })},
 		{"replayed under a new order", "replayed", &good},
 	}

@@ -36,6 +36,24 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s %s: %d: %s", e.Method, e.Path, e.Status, e.Body)
 }
 
+// again marks a request that may be repeated although it is no GET, because doing it twice is harmless.
+const again = "X-May-Repeat"
+
+// signIn signs in as somebody; signing in twice is harmless.
+func (c *Client) signIn(ctx context.Context, who map[string]string) error {
+	body, err := json.Marshal(who)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/demo/sign-in", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(again, "yes")
+	return c.do(req, nil)
+}
+
 // Call sends in as JSON (nil: no body) and decodes the answer into out (nil: ignored).
 func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
@@ -72,8 +90,13 @@ func (c *Client) do(req *http.Request, out any) error {
 	resp, err := c.http.Do(req)
 	// A zone that is being started again refuses connections for a moment. Reading may be tried again;
 	// what changes something may not, since it could have happened.
-	for wait := 50 * time.Millisecond; err != nil && req.Method == http.MethodGet && wait < 10*time.Second && req.Context().Err() == nil; wait *= 2 {
+	for wait := 50 * time.Millisecond; err != nil && (req.Method == http.MethodGet || req.Header.Get(again) != "") && wait < 10*time.Second && req.Context().Err() == nil; wait *= 2 {
 		time.Sleep(wait)
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return err
+			}
+		}
 		resp, err = c.http.Do(req)
 	}
 	if err != nil {
@@ -107,7 +130,10 @@ func refusal(err error) bool {
 }
 
 // until polls check every 50 ms until it says done, fails, or the time is over.
-func until(ctx context.Context, limit time.Duration, what string, check func() (done bool, err error)) error {
+func (h *Hub) until(ctx context.Context, limit time.Duration, what string, check func() (done bool, err error)) error {
+	if h.opts.Disturb != nil {
+		h.opts.Disturb(what)
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {

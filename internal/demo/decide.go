@@ -81,7 +81,7 @@ func (h *Hub) Decide(ctx context.Context, answers gateway.Answers, between func(
 // "dataset.table", exactly as delivered.
 func (h *Hub) Workspace(ctx context.Context, permit string) (id string, rows map[string]int64, err error) {
 	rows = map[string]int64{}
-	err = until(ctx, 2*time.Minute, "the workspace of "+permit, func() (bool, error) {
+	err = h.until(ctx, 2*time.Minute, "the workspace of "+permit, func() (bool, error) {
 		c, err := h.SignInEnclave(ctx, "acct-demo-researcher-1")
 		if refusal(err) {
 			return false, nil // no workspace names her yet

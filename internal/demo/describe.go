@@ -158,8 +158,8 @@ func (h *Hub) describe(ctx context.Context, d *dataset) (sent int64, err error) 
 
 // importSNDS files the structure of the real SNDS, without data, when its Table Schemas are there.
 func (h *Hub) importSNDS(ctx context.Context) (*catalogue.ImportReport, int64, error) {
-	dir := filepath.Join(h.opts.Shared, "snds")
-	if _, err := os.Stat(dir); h.opts.Shared == "" || err != nil {
+	dir := filepath.Join(h.state.Shared, "snds")
+	if h.state.Shared == "" || !exists(dir) {
 		return nil, 0, nil
 	}
 	schemas, err := catalogue.ReadTableSchemas(dir)
@@ -178,5 +178,5 @@ func (h *Hub) importSNDS(ctx context.Context) (*catalogue.ImportReport, int64, e
 // SignIn opens a session at the portal as a demonstration person.
 func (h *Hub) SignIn(ctx context.Context, role, person string) (*Client, error) {
 	c := NewClient(h.PortalURL())
-	return c, c.Call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"role": role, "person": person}, nil)
+	return c, c.signIn(ctx, map[string]string{"role": role, "person": person})
 }

@@ -48,7 +48,7 @@ type export struct {
 // SignInEnclave opens a session at the enclave's own front door.
 func (h *Hub) SignInEnclave(ctx context.Context, id string) (*Client, error) {
 	c := NewClient(h.EnclaveURL())
-	return c, c.Call(ctx, http.MethodPost, "/demo/sign-in", map[string]string{"id": id}, nil)
+	return c, c.signIn(ctx, map[string]string{"id": id})
 }
 
 // run submits a job and waits for its end.
@@ -58,7 +58,7 @@ func (w *walk) run(ctx context.Context, kind, title, code string) (job, error) {
 	if err := w.researcher.Call(ctx, http.MethodPost, path, map[string]string{"kind": kind, "title": title, "code": code}, &j); err != nil {
 		return j, err
 	}
-	err := until(ctx, 5*time.Minute, "the end of job "+title, func() (bool, error) {
+	err := w.h.until(ctx, 5*time.Minute, "the end of job "+title, func() (bool, error) {
 		err := w.researcher.Call(ctx, http.MethodGet, path+"/"+j.ID, nil, &j)
 		return j.State != "queued" && j.State != "running", err
 	})
@@ -157,7 +157,7 @@ func (w *walk) release(ctx context.Context) (result, error) {
 			}
 		}
 	}
-	err = until(ctx, time.Minute, "the release", func() (bool, error) {
+	err = w.h.until(ctx, time.Minute, "the release", func() (bool, error) {
 		v, err := w.at(ctx, w.applicant)
 		if err != nil || len(v.Results) == 0 {
 			return false, err

@@ -27,12 +27,14 @@ type Options struct {
 	People   int    // of the sample country
 	Seed     uint64
 	Years    int
-	Port     int                                  // first of the ports in use; 0: any free ones
-	Format   string                               // of the holders' files: "csv" or "parquet"
-	Shared   string                               // directory of third-party data; "" or absent: left out
-	PortalDB string                               // database of the portal: "" for SQLite, or a PostgreSQL URL
-	TrustDB  string                               // database of trust, likewise
-	Say      func(format string, args ...any)     // what is being done, for people; may be nil
+	Port     int                              // first of the ports in use; 0: any free ones
+	Format   string                           // of the holders' files: "csv" or "parquet"
+	Shared   string                           // directory of third-party data; "" or absent: left out
+	PortalDB string                           // database of the portal: "" for SQLite, or a PostgreSQL URL
+	TrustDB  string                           // database of trust, likewise
+	Say      func(format string, args ...any) // what is being done, for people; may be nil
+	// Disturb is called when something begins to be waited for, and may do harm; for tests.
+	Disturb  func(what string)
 	Progress func(done, total int64, unit string) // of the step being done; may be nil
 }
 
@@ -48,7 +50,8 @@ type state struct {
 	Years     int    `json:"years"`
 	Ports     ports  `json:"ports"`
 	Format    string `json:"format"`
-	Delivered bool   `json:"delivered"` // holders' data are in the lake, the hub is ready to be walked
+	Shared    string `json:"shared,omitempty"` // absolute, so that the next start finds the same wherever it is made
+	Delivered bool   `json:"delivered"`        // holders' data are in the lake, the hub is ready to be walked
 }
 
 // Hub is a demonstration hub.
@@ -85,6 +88,11 @@ func Open(opts Options) (*Hub, error) {
 			opts.People = DefaultPeople
 		}
 		h.state = state{People: opts.People, Seed: opts.Seed, Years: opts.Years, Format: opts.Format}
+		if opts.Shared != "" && exists(opts.Shared) {
+			if h.state.Shared, err = filepath.Abs(opts.Shared); err != nil {
+				return nil, err
+			}
+		}
 		if h.state.Ports, err = choosePorts(opts.Port); err != nil {
 			return nil, err
 		}

@@ -51,8 +51,8 @@ func (h *Hub) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	omop := filepath.Join(h.opts.Shared, "omop", "gibleed")
-	if _, err := os.Stat(omop); h.opts.Shared == "" || err != nil {
+	omop := filepath.Join(h.state.Shared, "omop", "gibleed")
+	if h.state.Shared == "" || !exists(omop) {
 		omop = ""
 	}
 	h.opts.Say("Sample country of %d people", h.state.People)

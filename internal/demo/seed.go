@@ -52,7 +52,7 @@ func (w *walk) describe(ctx context.Context) (result, error) {
 		Total int `json:"total"`
 	}
 	visitor := NewClient(w.h.PortalURL())
-	err = until(ctx, 30*time.Second, "the catalogue's index", func() (bool, error) {
+	err = w.h.until(ctx, 30*time.Second, "the catalogue's index", func() (bool, error) {
 		err := visitor.Call(ctx, http.MethodGet, "/api/v1/datasets", nil, &found)
 		return found.Total == int(res.documents), err
 	})
@@ -213,6 +213,9 @@ func (h *Hub) deliver(ctx context.Context, d *dataset) (*delivery, error) {
 	}
 	defer log.Close()
 	cmd.Stderr = log
+	if h.opts.Disturb != nil {
+		defer time.AfterFunc(300*time.Millisecond, func() { h.opts.Disturb("delivery of " + d.name()) }).Stop()
+	}
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w: %s", err, tail(log.Name(), 5))
@@ -251,7 +254,7 @@ func (w *walk) times(ctx context.Context) (map[string]*linkTimes, error) {
 		return out[id]
 	}
 	// The ledger follows the database at a short distance, so it may need a moment.
-	err := until(ctx, 30*time.Second, "the deliveries in the ledgers of trust and engine", func() (bool, error) {
+	err := w.h.until(ctx, 30*time.Second, "the deliveries in the ledgers of trust and engine", func() (bool, error) {
 		clear(out)
 		for _, zone := range []string{contract.ZoneTrust, contract.ZoneEngine} {
 			entries, err := ledger.Entries(ctx, filepath.Join(w.h.ZoneDir(zone), "ledger"))
@@ -322,7 +325,7 @@ func (w *walk) publish(ctx context.Context) (result, error) {
 				Rows map[string]int64 `json:"rows"`
 			} `json:"delivery"`
 		}
-		err := until(ctx, 30*time.Second, "the delivery of "+d.name()+" in the catalogue", func() (bool, error) {
+		err := w.h.until(ctx, 30*time.Second, "the delivery of "+d.name()+" in the catalogue", func() (bool, error) {
 			err := NewClient(w.h.PortalURL()).Call(ctx, http.MethodGet, "/api/v1/datasets/"+d.name(), nil, &entry)
 			return entry.Delivery != nil, err
 		})

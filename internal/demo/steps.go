@@ -82,7 +82,7 @@ func (h *Hub) FileObjection(ctx context.Context, c Citizen) (Objection, error) {
 }
 
 func (h *Hub) awaitObjection(ctx context.Context, cl *Client, o *Objection, states ...string) error {
-	return until(ctx, 30*time.Second, "trust's answer to objection "+o.Number, func() (bool, error) {
+	return h.until(ctx, 30*time.Second, "trust's answer to objection "+o.Number, func() (bool, error) {
 		err := cl.Call(ctx, http.MethodGet, "/api/v1/objections/"+o.Number, nil, o)
 		if o.State == "not_identified" || o.State == "refused" {
 			return false, fmt.Errorf("trust answered %q", o.State)
@@ -360,7 +360,7 @@ func (w *walk) registered(ctx context.Context) (registerEntry, error) {
 func (w *walk) provision(ctx context.Context) (result, error) {
 	var res result
 	var v gateway.CaseView
-	err := until(ctx, 30*time.Minute, "the project data", func() (done bool, err error) {
+	err := w.h.until(ctx, 30*time.Minute, "the project data", func() (done bool, err error) {
 		v, err = w.at(ctx, w.applicant)
 		if len(v.Failures) > 0 {
 			return false, fmt.Errorf("%+v", v.Failures)
@@ -417,7 +417,7 @@ func (w *walk) permitDigest(ctx context.Context) (contract.Digest, error) {
 func (w *walk) prove(ctx context.Context) (result, error) {
 	var res result
 	var entry registerEntry
-	err := until(ctx, 30*time.Second, "the result in the register", func() (done bool, err error) {
+	err := w.h.until(ctx, 30*time.Second, "the result in the register", func() (done bool, err error) {
 		entry, err = w.registered(ctx)
 		return len(entry.Results) > 0, err
 	})
