@@ -40,7 +40,7 @@ type step struct {
 
 // preparation are the steps that a person finds done: data are there before anybody asks for them.
 var preparation = []step{
-	{"Describe the datasets", "5 holders, operator", (*walk).describe},
+	{"Describe the datasets", "holders, operator", (*walk).describe},
 	{"Split files and send both halves", "agents of the holders", (*walk).deliver},
 	{"Link persons, derive hub pseudonyms", "trust", (*walk).link},
 	{"Join, drop tickets, publish the lake", "engine", (*walk).publish},
@@ -50,7 +50,7 @@ var preparation = []step{
 var journey = []step{
 	{"Object to the use of one's data", "citizen, trust", (*walk).object},
 	{"Search, read variables, ask for a count", "researcher, engine", (*walk).explore},
-	{"Apply; completeness, opinion, decision", "researcher, authorities", (*walk).apply},
+	{"Apply; completeness, opinion, decision", "researcher, officials", (*walk).apply},
 	{"Sign the permit", "deciding officer", (*walk).sign},
 	{"Select, minimise, pseudonymise, seal", "engine, trust, vault", (*walk).provision},
 	{"Compute in the sandbox", "researcher, enclave", (*walk).compute},
