@@ -225,7 +225,7 @@ func (c *Client) Start(ctx context.Context) error {
 	if c.db.SQLite != nil {
 		poll = pollSQLite
 	}
-	b, err := openBackend(c.db, &river.Config{
+	cfg := &river.Config{
 		Queues:                      queues,
 		Workers:                     workers,
 		Logger:                      quiet(c.log),
@@ -241,17 +241,36 @@ func (c *Client) Start(ctx context.Context) error {
 		RetryPolicy:                 backoff{},
 		ErrorHandler:                &failures{log: c.log},
 		ReindexerIndexNames:         []string{}, // PostgreSQL's autovacuum is enough for these tables
-	})
-	if err != nil {
-		return fmt.Errorf("jobs: %w", err)
 	}
-	if err := b.start(ctx); err != nil {
-		return fmt.Errorf("jobs: start: %w", err)
+	b, err := c.startBackend(ctx, cfg)
+	if err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.work, c.unwatch = b, c.watch(ctx)
 	return nil
+}
+
+// startTries bounds how often a start is tried again. River gives each of its queues 10 seconds to write
+// its first row, which a disk under heavy load can exceed; that is no reason for a zone not to come up.
+const startTries = 6
+
+func (c *Client) startBackend(ctx context.Context, cfg *river.Config) (backend, error) {
+	for try := 1; ; try++ {
+		b, err := openBackend(c.db, cfg)
+		if err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+		err = b.start(ctx)
+		if err == nil {
+			return b, nil
+		}
+		if try == startTries || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("jobs: start: %w", err)
+		}
+		c.log.Warn("the job queues are slow to start, trying again", "err", err)
+	}
 }
 
 // Stop lets running jobs finish, cancels them after 5 seconds, and returns when all have, or when ctx is
