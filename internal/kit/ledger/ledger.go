@@ -44,6 +44,10 @@ const (
 // ErrOpen is returned when this or another process has the ledger open already.
 var ErrOpen = errors.New("the ledger is open already")
 
+// tesseraLog sends the warnings of Tessera where ours go. It logs through klog, which is one for the whole
+// process and may be set up once only, before anything runs.
+var tesseraLog sync.Once
+
 // Options of Open.
 type Options struct {
 	Dir  string // the ledger's own directory
@@ -120,8 +124,7 @@ func open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err := o.Jobs.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	// Tessera logs through klog, which is one for the whole process: its warnings go where ours go.
-	klog.SetSlogLogger(slog.New(warnings{o.Log.Handler()}))
+	tesseraLog.Do(func() { klog.SetSlogLogger(slog.New(warnings{o.Log.Handler()})) })
 	driver, err := posix.New(ctx, posix.Config{Path: o.Dir})
 	if err != nil {
 		return nil, err
