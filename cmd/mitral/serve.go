@@ -9,6 +9,7 @@ import (
 	"github.com/mitral-health/mitral/internal/enclave"
 	"github.com/mitral-health/mitral/internal/engine"
 	"github.com/mitral-health/mitral/internal/kit/conf"
+	"github.com/mitral-health/mitral/internal/kit/metrics"
 	"github.com/mitral-health/mitral/internal/portal"
 	"github.com/mitral-health/mitral/internal/trust"
 	"github.com/mitral-health/mitral/internal/vault"
@@ -32,15 +33,15 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("zone", c.Zone)
 	switch c.Zone {
 	case "portal":
-		return serve(ctx, c.Config, log, portal.New)
+		return serve(ctx, c.Zone, c.Config, log, portal.New)
 	case "trust":
-		return serve(ctx, c.Config, log, trust.New)
+		return serve(ctx, c.Zone, c.Config, log, trust.New)
 	case "vault":
-		return serve(ctx, c.Config, log, vault.New)
+		return serve(ctx, c.Zone, c.Config, log, vault.New)
 	case "engine":
-		return serve(ctx, c.Config, log, engine.New)
+		return serve(ctx, c.Zone, c.Config, log, engine.New)
 	case "enclave":
-		return serve(ctx, c.Config, log, enclave.New)
+		return serve(ctx, c.Zone, c.Config, log, enclave.New)
 	}
 	return fmt.Errorf("unknown zone %q", c.Zone)
 }
@@ -52,7 +53,7 @@ type zone interface {
 }
 
 // serve reads a zone's configuration, starts it and runs it.
-func serve[C any, M zone](ctx context.Context, path string, log *slog.Logger, start func(context.Context, C, *slog.Logger) (M, error)) error {
+func serve[C any, M zone](ctx context.Context, name, path string, log *slog.Logger, start func(context.Context, C, *slog.Logger) (M, error)) error {
 	var cfg C
 	if err := conf.Load(path, &cfg); err != nil {
 		return &exitError{exitUsage, err}
@@ -62,5 +63,14 @@ func serve[C any, M zone](ctx context.Context, path string, log *slog.Logger, st
 		return err
 	}
 	defer main.Close()
+	if z, ok := any(cfg).(interface{ MetricsAddress() string }); ok {
+		server, err := metrics.New(name).Serve(ctx, z.MetricsAddress())
+		if err != nil {
+			return err
+		}
+		if server != nil {
+			defer server.Shutdown(context.WithoutCancel(ctx))
+		}
+	}
 	return main.Run(ctx)
 }

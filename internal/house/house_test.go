@@ -45,9 +45,6 @@ var list = sync.OnceValues(func() ([]pkg, error) {
 			return nil, err
 		}
 		p.Path = strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
-		if p.Path == "internal/zz" { // names the dependencies that were agreed before they were used
-			continue
-		}
 		pkgs = append(pkgs, p)
 	}
 	return pkgs, nil

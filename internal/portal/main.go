@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mitral-health/mitral/internal/kit/clock"
 	"github.com/mitral-health/mitral/internal/kit/httpx"
@@ -152,13 +151,6 @@ func (m *Main) Run(ctx context.Context) error {
 		}
 		servers = append(servers, book)
 		m.addrs[1] = book.Addr()
-	}
-	if m.cfg.Metrics != "" {
-		metrics, err := httpx.ServePublic(serving, m.cfg.Metrics, "", "", promhttp.Handler())
-		if err != nil {
-			return errors.Join(err, m.stopJobs(ctx))
-		}
-		servers = append(servers, metrics)
 	}
 	close(m.started)
 	m.log.Info("portal is open", "public", m.cfg.PublicURL)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -158,6 +159,11 @@ func (m *Main) receive(w http.ResponseWriter, r *http.Request) error {
 	if !contract.ValidName(id) || !contract.ValidName(name) {
 		return badName()
 	}
+	// Held from before the status is read until the part is in place, so that the linkage's clearing away
+	// never overlaps: a part that came late would leave identities in the clear.
+	uploads := m.uploadsOf(id)
+	uploads.RLock()
+	defer uploads.RUnlock()
 	// Another holder's delivery is refused before its bytes are read; a new one is begun below.
 	d, err := m.deliveries.get(ctx, m.db, id)
 	switch {
@@ -211,6 +217,12 @@ func (m *Main) receive(w http.ResponseWriter, r *http.Request) error {
 	}
 	httpx.JSON(w, http.StatusOK, map[string]any{"part": name, "digest": digest, "bytes": n})
 	return nil
+}
+
+// uploadsOf is the lock of a delivery's directory: uploads share it, clearing it away takes it alone.
+func (m *Main) uploadsOf(delivery string) *sync.RWMutex {
+	l, _ := m.uploads.LoadOrStore(delivery, new(sync.RWMutex))
+	return l.(*sync.RWMutex)
 }
 
 // receiveAgain answers for a part of a delivery that is complete: it may be said twice, and is not kept,

@@ -57,6 +57,9 @@ func (m *Main) linkJob(ctx context.Context, raw json.RawMessage) error {
 		}
 	}
 	// The identities as they came are not needed any more: what links is kept with the persons.
+	uploads := m.uploadsOf(d.id)
+	uploads.Lock()
+	defer uploads.Unlock()
 	return os.RemoveAll(m.cfg.incoming(d.id))
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -35,6 +36,7 @@ type Main struct {
 	jobs   *jobs.Client
 	ledger *ledger.Ledger
 
+	uploads    sync.Map // delivery → *sync.RWMutex, see uploadsOf
 	deliveries deliveryStore
 	persons    *linkage.Store
 	roll       *roll.Store

@@ -53,6 +53,9 @@ type Zone struct {
 	Metrics   string `yaml:"metrics"`    // address for Prometheus; empty: none
 }
 
+// MetricsAddress is where the zone is measured; "" means nowhere.
+func (z Zone) MetricsAddress() string { return z.Metrics }
+
 // DSN returns the database to open.
 func (z Zone) DSN() string {
 	if z.Database != "" {
