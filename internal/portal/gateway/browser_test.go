@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
@@ -18,11 +19,16 @@ import (
 	"github.com/mitral-health/mitral/internal/portal/gateway/gatewaytest"
 )
 
-// signIn makes the browser come as one of the people of the tests.
+// signIn makes the browser come as one of the people of the tests. The cookie goes into the browser's own
+// store: one that a page's script sets may come later than the next page is asked for.
 func signIn(t *testing.T, ctx context.Context, as gateway.Actor) {
 	t.Helper()
 	browsertest.Do(t, ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
-		_, err := chromedp.Evaluate[chromedp.Void](`document.cookie = "`+gatewaytest.UserHeader+`=`+as.ID+`; path=/"`)(ctx, tab)
+		at, err := chromedp.Location()(ctx, tab)
+		if err != nil {
+			return err
+		}
+		_, err = cdp.Call(ctx, tab, network.SetCookie, network.SetCookieParams{Name: gatewaytest.UserHeader, Value: as.ID, URL: at, Path: "/"})
 		return err
 	}))
 }
